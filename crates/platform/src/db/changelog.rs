@@ -1,0 +1,173 @@
+//! The change log: one row per write, appended in the writer's own transaction, read in commit-safe order.
+//!
+//! On PostgreSQL a sequence number says when a row was written, not when it became visible: a transaction that
+//! started earlier may commit later, and a reader that only remembers the largest number it saw would skip it. So a row
+//! carries its transaction's id (`xid8`), the order is (transaction id, sequence number), and a reader takes only rows
+//! of transactions older than the oldest one still running (`pg_snapshot_xmin`). Every row is then read, in order,
+//! exactly once per cursor. On SQLite there is one writer and the sequence number is the order of commits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::ids::TenantId;
+
+/// A place in a service's change log; everything up to and including it has been seen.
+///
+/// As text `<transaction>.<sequence>`: opaque to clients, in the `Rollcall-Revision` header and in cursors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    xid: u64,
+    seq: i64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.xid, self.seq)
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    /// Empty text is the beginning.
+    fn from_str(text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let parsed = text.split_once('.').and_then(|(xid, seq)| Some((xid.parse().ok()?, seq.parse().ok()?)));
+        let (xid, seq) = parsed.ok_or_else(|| {
+            Error::invalid_value(
+                "the cursor is not one of ours: pass back what an earlier answer gave, unchanged",
+            )
+        })?;
+        Ok(Self { xid, seq })
+    }
+}
+
+/// What is to be recorded.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The user, group, tenant … that changed.
+    pub resource: Uuid,
+    /// Its version after the change.
+    pub version: i64,
+    /// What happened, e.g. `user.updated`.
+    pub kind: &'static str,
+    /// What a follower needs to know.
+    pub payload: serde_json::Value,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A recorded change.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What changed.
+    pub resource: Uuid,
+    /// Its version after the change.
+    pub version: i64,
+    /// What happened.
+    pub kind: String,
+    /// What a follower needs to know.
+    pub payload: serde_json::Value,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Appends to the log inside the writer's transaction. The position is the write's revision.
+///
+/// # Errors
+/// The database's.
+pub async fn append<C: ConnectionTrait>(transaction: &C, entry: Entry) -> Result<Position> {
+    let Entry { tenant, resource, version, kind, payload, at } = entry;
+    let backend = transaction.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "INSERT INTO change_log (tenant_id, resource_id, version, kind, payload, at_us) \
+             VALUES ($1, $2, $3, $4, $5, $6) RETURNING xid::text AS xid, seq"
+        }
+        _ => {
+            "INSERT INTO change_log (tenant_id, resource_id, version, kind, payload, at_us) \
+             VALUES (?, ?, ?, ?, ?, ?) RETURNING CAST(xid AS text) AS xid, seq"
+        }
+    };
+    let values: [Value; 6] = [
+        tenant.uuid().into(),
+        resource.into(),
+        version.into(),
+        kind.into(),
+        payload.into(),
+        at.micros().into(),
+    ];
+    let row = transaction.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    position(&row.ok_or_else(|| Error::internal("the change log returned no position"))?)
+}
+
+/// The changes after `after`, oldest first, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub async fn read_after<C: ConnectionTrait>(db: &C, after: Position, limit: u64) -> Result<Vec<Record>> {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "SELECT xid::text AS xid, seq, tenant_id, resource_id, version, kind, payload, at_us FROM change_log \
+             WHERE (xid, seq) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot()) \
+             ORDER BY change_log.xid, seq LIMIT $3"
+        }
+        _ => {
+            "SELECT CAST(xid AS text) AS xid, seq, tenant_id, resource_id, version, kind, payload, at_us FROM change_log \
+             WHERE ? IS NOT NULL AND seq > ? ORDER BY seq LIMIT ?"
+        }
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values: [Value; 3] = [after.xid.to_string().into(), after.seq.into(), limit.into()];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter().map(record).collect()
+}
+
+/// The position of the latest change that [`read_after`] would return; the beginning when there is none.
+///
+/// # Errors
+/// The database's.
+pub async fn latest<C: ConnectionTrait>(db: &C) -> Result<Position> {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "SELECT xid::text AS xid, seq FROM change_log \
+             WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY change_log.xid DESC, seq DESC LIMIT 1"
+        }
+        _ => "SELECT CAST(xid AS text) AS xid, seq FROM change_log ORDER BY seq DESC LIMIT 1",
+    };
+    let row = db.query_one_raw(Statement::from_string(backend, sql)).await?;
+    row.as_ref().map_or(Ok(Position::default()), position)
+}
+
+fn position(row: &QueryResult) -> Result<Position> {
+    let xid: String = row.try_get("", "xid")?;
+    let xid = xid.parse().map_err(Error::internal)?;
+    Ok(Position { xid, seq: row.try_get("", "seq")? })
+}
+
+fn record(row: &QueryResult) -> Result<Record> {
+    Ok(Record {
+        position: position(row)?,
+        tenant: TenantId::from_uuid(row.try_get("", "tenant_id")?),
+        resource: row.try_get("", "resource_id")?,
+        version: row.try_get("", "version")?,
+        kind: row.try_get("", "kind")?,
+        payload: row.try_get("", "payload")?,
+        at: Timestamp::from_micros(row.try_get("", "at_us")?),
+    })
+}

@@ -1,0 +1,123 @@
+//! One database handle on SQLite and PostgreSQL.
+//!
+//! Reads go to a pool. Writes go through [`Database::write`]: on PostgreSQL each is a transaction of its own, run again
+//! when it fell victim to another; on SQLite, which has one writer, those that wait share a commit, each in a savepoint
+//! of its own, so that durability (synchronous=FULL) does not cost throughput.
+
+pub mod changelog;
+pub mod cursor;
+pub mod filter;
+pub mod page;
+mod sqlite;
+mod write;
+
+pub use write::TxFuture;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend, DbErr};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::Result;
+
+/// Where a service's data rests.
+#[derive(Clone, Debug)]
+pub enum Config {
+    /// A SQLite file, made when it is not there.
+    Sqlite {
+        /// The file; its directory must exist.
+        path: PathBuf,
+    },
+    /// A PostgreSQL database.
+    Postgres {
+        /// `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=…`
+        url: SecretString,
+        /// The service's schema, first in the search path; it must exist.
+        schema: Option<String>,
+        /// The most connections this process opens.
+        max_connections: u32,
+    },
+}
+
+/// A service's database. Clones share connections.
+#[derive(Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: write::Writer,
+}
+
+impl Database {
+    /// Connects. Does not migrate.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or opened.
+    pub async fn connect(config: &Config) -> Result<Self, DbErr> {
+        match config {
+            Config::Sqlite { path } => {
+                let url = format!("sqlite://{}?mode=rwc", path.display());
+                let mut options = ConnectOptions::new(url);
+                options.sqlx_logging(false).map_sqlx_sqlite_opts(|options| {
+                    options
+                        .foreign_keys(true)
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Full)
+                        .busy_timeout(Duration::from_secs(10))
+                        .statement_cache_capacity(500)
+                });
+                let mut writing = options.clone();
+                writing.max_connections(1).min_connections(1);
+                let writing = sea_orm::Database::connect(writing).await?;
+                options.max_connections(8).map_sqlx_sqlite_pool_opts(|pool| pool.test_before_acquire(false));
+                let reader = sea_orm::Database::connect(options).await?;
+                let writer = write::Writer::shared_commits(writing);
+                Ok(Self { reader, writer })
+            }
+            Config::Postgres { url, schema, max_connections } => {
+                let mut options = ConnectOptions::new(url.expose_secret());
+                options
+                    .sqlx_logging(false)
+                    .max_connections(*max_connections)
+                    .acquire_timeout(Duration::from_secs(5))
+                    .connect_timeout(Duration::from_secs(5));
+                if let Some(schema) = schema {
+                    options.set_schema_search_path(schema);
+                }
+                let reader = sea_orm::Database::connect(options).await?;
+                let writer = write::Writer::transactions(reader.clone());
+                Ok(Self { reader, writer })
+            }
+        }
+    }
+
+    /// For queries. Sees every write that was answered.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// For the migrator only: the connection that may change the schema.
+    pub fn migrator(&self) -> &DatabaseConnection {
+        &self.writer.connection
+    }
+
+    /// Which kind of database this is.
+    pub fn backend(&self) -> DbBackend {
+        self.reader.get_database_backend()
+    }
+
+    /// Counts committed writes of this process: whoever follows the change log waits for it to move, and polls for what
+    /// other processes commit.
+    pub fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.writer.commits.subscribe()
+    }
+
+    /// Waits for writes under way and closes the connections.
+    ///
+    /// # Errors
+    /// When the database does not close cleanly; what was answered is safe all the same.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.reader.close().await?;
+        self.writer.close().await
+    }
+}

@@ -1,0 +1,208 @@
+//! Pages of a list: by index (RFC 7644, section 3.4.2.4) and by cursor (RFC 9865).
+//!
+//! A cursor page continues behind a key, not behind a number of rows: `(sort value, id) > (…)`. A row that stays where it
+//! is in the order is met exactly once, whatever is inserted or deleted around it. The default order is that of creation,
+//! in which nothing ever moves.
+
+use proto::common::v1::Page;
+use scim::ErrorKind;
+use sea_orm::QueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait, Order as Direction, SelectStatement};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::cursor::Cursors;
+use super::filter::{SortKey, SortValue};
+use crate::error::{Error, Result};
+
+/// The column that [`Order::apply`] adds to the selection for [`Order::place`].
+const KEY: &str = "sort_key";
+
+/// How large pages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageSize {
+    /// Without `count`.
+    pub default: u64,
+    /// At most, whatever `count` says.
+    pub max: u64,
+}
+
+impl Default for PageSize {
+    fn default() -> Self {
+        Self { default: 100, max: 1000 }
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// `limit` rows behind the first `offset`.
+    Index {
+        /// Rows to leave out.
+        offset: u64,
+        /// Rows at most.
+        limit: u64,
+    },
+    /// `limit` rows behind a place, or from the start.
+    Cursor {
+        /// Where the page before ended.
+        after: Option<Place>,
+        /// Rows at most.
+        limit: u64,
+    },
+}
+
+impl Wanted {
+    /// Reads a request's page. `bound_to` is what its cursor must have been made for.
+    ///
+    /// # Errors
+    /// `InvalidCursor`; `InvalidValue` when both ways of paging are mixed.
+    pub fn read(page: Option<&Page>, size: PageSize, cursors: &Cursors, bound_to: &[&str]) -> Result<Self> {
+        let Some(page) = page else { return Ok(Self::Index { offset: 0, limit: size.default }) };
+        let asked = page.count.map_or(size.default, |count| u64::try_from(count).unwrap_or(0));
+        let limit = if asked > size.max { size.max } else { asked };
+        let Some(cursor) = &page.cursor else {
+            let offset = u64::try_from(page.start_index).unwrap_or(0).saturating_sub(1);
+            return Ok(Self::Index { offset, limit });
+        };
+        if page.start_index != 0 {
+            let detail = "startIndex and cursor cannot be used together; send one of them";
+            return Err(Error::new(ErrorKind::InvalidValue, detail));
+        }
+        let after = if cursor.is_empty() { None } else { Some(cursors.open(bound_to, cursor)?) };
+        Ok(Self::Cursor { after, limit })
+    }
+
+    /// Rows at most.
+    pub fn limit(&self) -> u64 {
+        match self {
+            Self::Index { limit, .. } | Self::Cursor { limit, .. } => *limit,
+        }
+    }
+}
+
+/// The order of a list: by a key where one is wanted, then by id.
+pub struct Order {
+    /// The key; none for the order of creation.
+    pub key: Option<SortKey>,
+    /// The id column.
+    pub id: Expr,
+    /// Largest first. Rows without a key value are last in ascending order and first in descending (RFC 7644, 3.4.2.3).
+    pub descending: bool,
+}
+
+/// Where a row stands in an [`Order`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    value: Option<KeyValue>,
+    #[serde(rename = "i")]
+    id: Uuid,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum KeyValue {
+    #[serde(rename = "t")]
+    Text(String),
+    #[serde(rename = "n")]
+    Integer(i64),
+    /// The bits of a float: its decimal form might not come back to the same.
+    #[serde(rename = "r")]
+    Real(u64),
+}
+
+impl Order {
+    /// Orders, limits and positions `select`, which selects from one table. One row more than the limit is asked for with
+    /// a cursor, to know whether it was the last page.
+    pub fn apply(&self, select: &mut SelectStatement, wanted: &Wanted) {
+        let direction = if self.descending { Direction::Desc } else { Direction::Asc };
+        if let Some(key) = &self.key {
+            select.expr_as(key.value.clone(), KEY);
+            if key.nullable {
+                select.order_by_expr(key.value.clone().is_null(), direction.clone());
+            }
+            select.order_by_expr(key.value.clone(), direction.clone());
+        }
+        select.order_by_expr(self.id.clone(), direction);
+        match wanted {
+            Wanted::Index { offset, limit } => {
+                select.offset(*offset).limit(*limit);
+            }
+            Wanted::Cursor { after, limit } => {
+                if let Some(after) = after {
+                    select.and_where(self.behind(after));
+                }
+                select.limit(limit + 1);
+            }
+        }
+    }
+
+    /// Where a row that [`Order::apply`] selected stands.
+    ///
+    /// # Errors
+    /// The row has no such columns.
+    pub fn place(&self, row: &QueryResult, id: Uuid) -> Result<Place> {
+        let value = match self.key.as_ref().map(|key| key.kind) {
+            None => None,
+            Some(SortValue::Text) => row.try_get::<Option<String>>("", KEY)?.map(KeyValue::Text),
+            Some(SortValue::Integer) => row.try_get::<Option<i64>>("", KEY)?.map(KeyValue::Integer),
+            Some(SortValue::Real) => row.try_get::<Option<f64>>("", KEY)?.map(|real| KeyValue::Real(real.to_bits())),
+        };
+        Ok(Place { value, id })
+    }
+
+    fn behind(&self, place: &Place) -> Expr {
+        let behind_id = self.beyond(self.id.clone(), place.id.into());
+        let Some(key) = &self.key else { return behind_id };
+        let value = match &place.value {
+            Some(KeyValue::Text(text)) => Some(Expr::from(text.as_str())),
+            Some(KeyValue::Integer(number)) => Some(Expr::from(*number)),
+            Some(KeyValue::Real(bits)) => Some(Expr::from(f64::from_bits(*bits))),
+            None => None,
+        };
+        let absent = key.value.clone().is_null();
+        match (value, self.descending) {
+            (Some(value), descending) => {
+                // `from … and …` rather than `a or (b and c)`: the first part alone is a range of the index.
+                let tied_or_beyond = self.beyond(key.value.clone(), value.clone()).or(behind_id);
+                let from = if descending { key.value.clone().lte(value) } else { key.value.clone().gte(value) };
+                let behind = from.and(tied_or_beyond);
+                if key.nullable && !descending { behind.or(absent) } else { behind }
+            }
+            (None, false) => absent.and(behind_id),
+            (None, true) => absent.clone().not().or(absent.and(behind_id)),
+        }
+    }
+
+    fn beyond(&self, column: Expr, value: Expr) -> Expr {
+        if self.descending { column.lt(value) } else { column.gt(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(page: Page) -> Result<Wanted> {
+        Wanted::read(Some(&page), PageSize::default(), &Cursors::new(&"key".into()), &["q"])
+    }
+
+    #[test]
+    fn counts_are_kept_within_bounds() {
+        let page = |start_index, count| Page { start_index, count, cursor: None };
+        assert_eq!(read(page(0, None)).unwrap(), Wanted::Index { offset: 0, limit: 100 });
+        assert_eq!(read(page(-5, Some(-1))).unwrap(), Wanted::Index { offset: 0, limit: 0 });
+        assert_eq!(read(page(11, Some(5000))).unwrap(), Wanted::Index { offset: 10, limit: 1000 });
+    }
+
+    #[test]
+    fn a_cursor_excludes_a_start_index() {
+        let page = Page { start_index: 3, count: None, cursor: Some(String::new()) };
+        assert_eq!(read(page).unwrap_err().kind, ErrorKind::InvalidValue);
+        let page = Page { start_index: 0, count: Some(7), cursor: Some(String::new()) };
+        assert_eq!(read(page).unwrap(), Wanted::Cursor { after: None, limit: 7 });
+        let page = Page { start_index: 0, count: None, cursor: Some("made-up".into()) };
+        assert_eq!(read(page).unwrap_err().kind, ErrorKind::InvalidCursor);
+    }
+}

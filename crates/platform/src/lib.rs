@@ -1,0 +1,25 @@
+//! What the gateway and the services share, so that there is one way to do each of it.
+//!
+//! - [`auth`]: access tokens, scopes, who is calling
+//! - [`cache`]: the broadcast that drops cached credentials at once
+//! - [`clock`], [`ids`]: time and identity are passed in, never taken from the air
+//! - [`config`]: defaults, file, environment
+//! - [`db`] (feature `db`): one database handle on SQLite and PostgreSQL, the change log, filters to SQL
+//! - [`error`]: the one error type and its two mappings to and from gRPC
+//! - [`server`], [`transport`]: gRPC over a socket or in process, with the same layers
+//! - [`telemetry`]: logs, traces, propagation
+#![warn(missing_docs)]
+
+pub mod auth;
+pub mod cache;
+pub mod clock;
+pub mod config;
+#[cfg(feature = "db")]
+pub mod db;
+pub mod error;
+pub mod ids;
+pub mod server;
+pub mod telemetry;
+pub mod transport;
+
+pub use error::{Error, Result};

@@ -1,0 +1,80 @@
+//! Logs and traces, set up once. Nothing else in the code names an exporter or a subscriber.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// What to log and where traces go.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `tracing` filter directives, e.g. `info,identity=debug`.
+    pub log: String,
+    /// Form of the log lines on standard error.
+    pub log_format: LogFormat,
+    /// OTLP/gRPC endpoint for traces, e.g. `http://collector:4317`; empty means no export.
+    pub otlp_endpoint: String,
+}
+
+/// Keeps the exporter alive; [`Guard::shutdown`] flushes it.
+pub struct Guard {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Guard {
+    /// Sends what is still queued. To be called last.
+    pub fn shutdown(self) {
+        if let Some(provider) = self.provider
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(%error, "the last traces could not be sent: {error}");
+        }
+    }
+}
+
+/// Sets up logging, tracing and W3C propagation for this process.
+///
+/// # Errors
+/// A filter that does not parse, an endpoint that is no URI, or a second call in one process.
+pub fn init(
+    config: &Config,
+    service: &'static str,
+) -> Result<Guard, Box<dyn std::error::Error + Send + Sync>> {
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("telemetry.log: {error}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let provider = match config.otlp_endpoint.as_str() {
+        "" => None,
+        endpoint => {
+            let exporter =
+                opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+            let resource = Resource::builder().with_service_name(service).build();
+            Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+        }
+    };
+    let spans = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("rollcall")));
+    tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init()?;
+    Ok(Guard { provider })
+}

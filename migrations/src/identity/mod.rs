@@ -1,0 +1,19 @@
+//! Schema of the identity service.
+
+mod m20261122_000001_users;
+
+use sea_orm_migration::prelude::*;
+
+/// The migrations of the identity service, in order.
+pub(crate) struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_users::Migration)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "identity_migrations".into_iden()
+    }
+}

@@ -1,0 +1,19 @@
+//! Schema of the token service.
+
+mod m20261122_000001_token;
+
+use sea_orm_migration::prelude::*;
+
+/// The migrations of the token service, in order.
+pub(crate) struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_token::Migration)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "token_migrations".into_iden()
+    }
+}
