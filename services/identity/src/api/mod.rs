@@ -1,0 +1,55 @@
+//! gRPC: each method decodes, authorizes, makes one call, encodes.
+
+mod changes;
+mod directory;
+mod tenant_data;
+mod users;
+mod wire;
+
+use std::sync::Arc;
+
+use platform::db::cursor::Cursors;
+use platform::db::page::PageSize;
+use platform::transport::MAX_MESSAGE_BYTES;
+use proto::identity::v1::changes_server::ChangesServer;
+use proto::identity::v1::directory_server::DirectoryServer;
+use proto::identity::v1::tenant_data_server::TenantDataServer;
+use proto::identity::v1::users_server::UsersServer;
+use scim::Limits;
+use tonic::service::Routes;
+
+use crate::domain::Schema;
+use crate::store::Store;
+
+/// What every method works with. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    schema: Schema,
+    cursors: Cursors,
+    page_size: PageSize,
+    limits: Limits,
+}
+
+impl Api {
+    pub(crate) fn new(store: Store, cursors: Cursors, page_size: PageSize) -> Self {
+        let (schema, limits) = (Schema::new(), Limits::DEFAULT);
+        Self { shared: Arc::new(Shared { store, schema, cursors, page_size, limits }) }
+    }
+
+    pub(crate) fn routes(&self) -> Routes {
+        let users = UsersServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Routes::new(users.max_encoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(DirectoryServer::new(self.clone()))
+            .add_service(ChangesServer::new(self.clone()))
+            .add_service(TenantDataServer::new(self.clone()))
+    }
+
+    pub(crate) fn add_consumer_services(&self, routes: Routes) -> Routes {
+        routes.add_service(DirectoryServer::new(self.clone()))
+    }
+}

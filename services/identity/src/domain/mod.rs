@@ -1,0 +1,78 @@
+//! What a user is, and what may become of one.
+
+mod edit;
+mod keys;
+mod precondition;
+
+pub(crate) use edit::{Edit, Reader, Schema};
+pub(crate) use keys::{EmailKeys, Keys};
+pub(crate) use precondition::Precondition;
+
+use platform::Error;
+use platform::clock::Timestamp;
+use platform::ids::UserId;
+use scim::Map;
+use serde_json::Value;
+
+/// A user as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    /// Counts changes from 1.
+    pub(crate) version: i64,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    /// The SCIM object, without what others compose (`id`, `meta`, `groups`).
+    pub(crate) attributes: Map,
+}
+
+impl User {
+    /// The unique name, as provisioned.
+    pub(crate) fn user_name(&self) -> &str {
+        text(&self.attributes, "userName").unwrap_or_default()
+    }
+
+    pub(crate) fn external_id(&self) -> Option<&str> {
+        text(&self.attributes, "externalId")
+    }
+
+    pub(crate) fn display_name(&self) -> Option<&str> {
+        text(&self.attributes, "displayName")
+    }
+
+    pub(crate) fn active(&self) -> bool {
+        is_active(&self.attributes).unwrap_or(true)
+    }
+
+    /// The primary e-mail, or the first.
+    pub(crate) fn email(&self) -> Option<&str> {
+        let emails = self.attributes.get("emails")?.as_array()?;
+        let primary = emails.iter().find(|email| email.get("primary").and_then(Value::as_bool) == Some(true));
+        primary.or_else(|| emails.first())?.get("value")?.as_str()
+    }
+}
+
+/// When a change happens. `meta` shows milliseconds, so that is what is stored: what a client read it can compare with.
+pub(crate) fn moment(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.micros().div_euclid(1000) * 1000)
+}
+
+/// The same words for what never was, what is gone, and what is another tenant's.
+pub(crate) fn no_such_user() -> Error {
+    Error::not_found("no user has this id")
+}
+
+/// Somebody else has the name. Which user that is, is not said: the client can ask by filter.
+pub(crate) fn user_name_taken() -> Error {
+    let detail = "userName: taken by another user of this tenant (upper and lower case are the same); choose another, or \
+                  change the user that has it";
+    Error::new(scim::ErrorKind::Uniqueness, detail).with_attribute("userName")
+}
+
+fn is_active(attributes: &Map) -> Option<bool> {
+    attributes.get("active").and_then(Value::as_bool)
+}
+
+fn text<'a>(attributes: &'a Map, name: &str) -> Option<&'a str> {
+    attributes.get(name).and_then(Value::as_str)
+}

@@ -1,0 +1,57 @@
+//! The tables, as `migrations::identity` makes them.
+
+/// `users`.
+pub(super) mod users {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "users")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub user_name: String,
+        pub user_name_key: String,
+        pub external_id: Option<String>,
+        pub display_name: Option<String>,
+        pub display_name_key: Option<String>,
+        pub active: bool,
+        pub created_at: i64,
+        pub updated_at: i64,
+        pub version: i64,
+        #[sea_orm(column_type = "JsonBinary")]
+        pub attributes: Json,
+        #[sea_orm(column_type = "JsonBinary")]
+        pub search: Json,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// `user_emails`.
+pub(super) mod emails {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "user_emails")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub user_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub ord: i32,
+        pub value_key: Option<String>,
+        pub type_key: Option<String>,
+        pub is_primary: Option<bool>,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

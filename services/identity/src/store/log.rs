@@ -1,0 +1,122 @@
+//! The service's change log: what followers are told of users.
+
+use platform::clock::Timestamp;
+use platform::db::changelog::{self, Entry, Position, Record};
+use platform::ids::{TenantId, UserId};
+use platform::{Error, Result};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use serde::{Deserialize, Serialize};
+
+use super::{Author, Store};
+use crate::domain::User;
+
+pub(super) const CREATED: &str = "user.created";
+pub(super) const UPDATED: &str = "user.updated";
+pub(super) const DELETED: &str = "user.deleted";
+
+/// What a follower needs to know of a user.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    /// After the change; a deletion counts one up.
+    pub(crate) version: i64,
+    /// What the user is now; none when it is gone.
+    pub(crate) state: Option<State>,
+}
+
+/// The part of a user that followers keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) user_name: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) display_name: Option<String>,
+    pub(crate) active: bool,
+}
+
+/// An entry's payload.
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    request_id: String,
+    state: Option<State>,
+}
+
+/// A change and the position behind it.
+pub(crate) struct Followed {
+    pub(crate) position: Position,
+    pub(crate) change: Change,
+}
+
+impl Change {
+    pub(super) fn of(tenant: TenantId, user: &User) -> Self {
+        let state = State {
+            user_name: user.user_name().to_owned(),
+            external_id: user.external_id().map(str::to_owned),
+            display_name: user.display_name().map(str::to_owned),
+            active: user.active(),
+        };
+        Self { tenant, user: user.id, version: user.version, state: Some(state) }
+    }
+
+    pub(super) fn deletion(tenant: TenantId, user: UserId, version: i64) -> Self {
+        Self { tenant, user, version, state: None }
+    }
+}
+
+impl Store {
+    /// The changes behind a position, oldest first.
+    pub(crate) async fn changes_after(&self, after: Position, limit: u64) -> Result<Vec<Followed>> {
+        let records = changelog::read_after(self.db.read(), after, limit).await?;
+        records.into_iter().map(followed).collect()
+    }
+
+    /// Moves when this process commits a write.
+    pub(crate) fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.db.commits()
+    }
+}
+
+fn followed(record: Record) -> Result<Followed> {
+    let Record { position, tenant, resource, version, kind: _, payload, at: _ } = record;
+    let payload: Payload = serde_json::from_value(payload).map_err(Error::internal)?;
+    let change = Change { tenant, user: UserId::from_uuid(resource), version, state: payload.state };
+    Ok(Followed { position, change })
+}
+
+pub(super) async fn append(
+    transaction: &DatabaseTransaction,
+    author: &Author,
+    change: &Change,
+    kind: &'static str,
+    at: Timestamp,
+) -> Result<Position> {
+    let payload = Payload { request_id: author.request_id.clone(), state: change.state.clone() };
+    let entry = Entry {
+        tenant: change.tenant,
+        resource: change.user.uuid(),
+        version: change.version,
+        kind,
+        payload: serde_json::to_value(payload).map_err(Error::internal)?,
+        at,
+    };
+    changelog::append(transaction, entry).await
+}
+
+/// Removes some of a tenant's entries: they name its people.
+pub(super) async fn purge_batch(transaction: &DatabaseTransaction, tenant: TenantId, limit: usize) -> Result<u64> {
+    let backend = transaction.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "DELETE FROM change_log WHERE tenant_id = $1 AND seq IN \
+             (SELECT seq FROM change_log WHERE tenant_id = $1 ORDER BY seq LIMIT $2)"
+        }
+        _ => {
+            "DELETE FROM change_log WHERE tenant_id = ?1 AND seq IN \
+             (SELECT seq FROM change_log WHERE tenant_id = ?1 ORDER BY seq LIMIT ?2)"
+        }
+    };
+    let values: [Value; 2] = [tenant.uuid().into(), i64::try_from(limit).map_err(Error::internal)?.into()];
+    let deleted = transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(deleted.rows_affected())
+}

@@ -1,0 +1,37 @@
+//! Users in the database. A query starts with [`in_tenant`] or it does not start.
+
+mod columns;
+mod entities;
+mod log;
+mod read;
+mod write;
+
+pub(crate) use log::Change;
+pub(crate) use read::{Listing, Named};
+pub(crate) use write::Author;
+
+use platform::clock::Clock;
+use platform::db::Database;
+use platform::ids::TenantId;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
+
+use self::entities::users;
+
+/// The users of all tenants. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    db: Database,
+    clock: Clock,
+}
+
+impl Store {
+    pub(crate) fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+}
+
+/// Where every query begins.
+#[expect(clippy::disallowed_methods, reason = "the one place that limits a query to a tenant")]
+fn in_tenant(tenant: TenantId) -> Select<users::Entity> {
+    users::Entity::find().filter(users::Column::TenantId.eq(tenant.uuid()))
+}

@@ -1,0 +1,264 @@
+//! Writing users: each change is one transaction of row, e-mails and log entry.
+
+use std::sync::Arc;
+
+use platform::db::changelog::{self, Position};
+use platform::ids::{TenantId, UserId};
+use platform::{Error, Result};
+use scim::schema::ResourceType;
+use scim::{Map, Warning};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, SqlErr,
+};
+use serde_json::Value;
+
+use super::entities::{emails, users};
+use super::log::{self, Change};
+use super::read::Row;
+use super::{Store, in_tenant};
+use crate::domain::{self, Edit, EmailKeys, Keys, Precondition, User};
+
+/// Rows that one statement writes or one transaction deletes at most, so that nobody else waits long.
+const BATCH: usize = 500;
+
+/// On whose request a change is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Author {
+    pub(crate) tenant: TenantId,
+    /// Correlation id of the request; stands in the log.
+    pub(crate) request_id: String,
+}
+
+/// A user after a write.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) user: User,
+    pub(crate) warnings: Vec<Warning>,
+    /// The log's position that includes the write.
+    pub(crate) revision: Position,
+    /// None when nothing changed.
+    pub(crate) change: Option<Change>,
+}
+
+impl Store {
+    /// # Errors
+    /// `Uniqueness` when the userName is taken.
+    pub(crate) async fn create(&self, author: Author, schema: &ResourceType, edit: Edit) -> Result<Changed> {
+        let now = domain::moment(self.clock.now());
+        let Edit { attributes, warnings } = edit;
+        let keys = Arc::new(Keys::of(schema, &attributes));
+        let user = User { id: UserId::new(&self.clock), version: 1, created_at: now, updated_at: now, attributes };
+        let work = Arc::new((author, user, warnings));
+        self.db
+            .write(move |transaction| {
+                let (work, keys) = (work.clone(), keys.clone());
+                Box::pin(async move {
+                    let (author, user, warnings) = work.as_ref();
+                    insert(transaction, author.tenant, user, &keys).await?;
+                    let change = Change::of(author.tenant, user);
+                    let revision = log::append(transaction, author, &change, log::CREATED, user.updated_at).await?;
+                    Ok(Changed {
+                        user: user.clone(),
+                        warnings: warnings.clone(),
+                        revision,
+                        change: Some(change),
+                    })
+                })
+            })
+            .await
+    }
+
+    /// Applies `edit` to the user as it is inside the transaction, so that no concurrent change is lost. When nothing
+    /// changes, nothing is written.
+    ///
+    /// # Errors
+    /// `NotFound`, `VersionMismatch`, `Uniqueness`, and what `edit` returns.
+    pub(crate) async fn change<F>(
+        &self,
+        author: Author,
+        id: UserId,
+        precondition: Precondition,
+        schema: ResourceType,
+        edit: F,
+    ) -> Result<Changed>
+    where
+        F: Fn(&Map) -> Result<Edit> + Send + Sync + 'static,
+    {
+        let now = domain::moment(self.clock.now());
+        let work = Arc::new((author, precondition, schema, edit));
+        self.db
+            .write(move |transaction| {
+                let work = work.clone();
+                Box::pin(async move {
+                    let (author, precondition, schema, edit) = work.as_ref();
+                    let current = locked(transaction, author.tenant, id).await?;
+                    precondition.check(current.version)?;
+                    let Edit { attributes, warnings } = edit(&current.attributes)?;
+                    if attributes == current.attributes {
+                        let revision = changelog::latest(transaction).await?;
+                        return Ok(Changed { user: current, warnings, revision, change: None });
+                    }
+                    let user = User {
+                        version: current.version + 1,
+                        updated_at: now.max(current.updated_at),
+                        attributes,
+                        ..current.clone()
+                    };
+                    let before = Keys::of(schema, &current.attributes);
+                    update(transaction, author.tenant, &user, &before, &Keys::of(schema, &user.attributes)).await?;
+                    let change = Change::of(author.tenant, &user);
+                    let revision = log::append(transaction, author, &change, log::UPDATED, user.updated_at).await?;
+                    Ok(Changed { user, warnings, revision, change: Some(change) })
+                })
+            })
+            .await
+    }
+
+    /// # Errors
+    /// `NotFound`, `VersionMismatch`.
+    pub(crate) async fn delete(
+        &self,
+        author: Author,
+        id: UserId,
+        precondition: Precondition,
+    ) -> Result<(Position, Change)> {
+        let now = domain::moment(self.clock.now());
+        let work = Arc::new((author, precondition));
+        self.db
+            .write(move |transaction| {
+                let work = work.clone();
+                Box::pin(async move {
+                    let (author, precondition) = work.as_ref();
+                    let current = locked(transaction, author.tenant, id).await?;
+                    precondition.check(current.version)?;
+                    users::Entity::delete_many()
+                        .filter(users::Column::TenantId.eq(author.tenant.uuid()))
+                        .filter(users::Column::Id.eq(id.uuid()))
+                        .exec(transaction)
+                        .await?;
+                    let change = Change::deletion(author.tenant, id, current.version + 1);
+                    let revision = log::append(transaction, author, &change, log::DELETED, now).await?;
+                    Ok((revision, change))
+                })
+            })
+            .await
+    }
+
+    /// Removes everything of a tenant, in small transactions.
+    pub(crate) async fn purge(&self, tenant: TenantId) -> Result<()> {
+        loop {
+            let deleted = self.db.write(move |transaction| Box::pin(purge_batch(transaction, tenant))).await?;
+            if deleted == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The user, which nobody else can change until the transaction ends.
+async fn locked(transaction: &DatabaseTransaction, tenant: TenantId, id: UserId) -> Result<User> {
+    let select = Row::columns(in_tenant(tenant).filter(users::Column::Id.eq(id.uuid()))).lock_exclusive();
+    let row = select.into_model::<Row>().one(transaction).await?;
+    row.ok_or_else(domain::no_such_user)?.into_user()
+}
+
+async fn insert(transaction: &DatabaseTransaction, tenant: TenantId, user: &User, keys: &Keys) -> Result<()> {
+    let mut row = columns(user, keys);
+    row.tenant_id = Set(tenant.uuid());
+    row.id = Set(user.id.uuid());
+    row.created_at = Set(user.created_at.micros());
+    users::Entity::insert(row).exec_without_returning(transaction).await.map_err(taken)?;
+    insert_emails(transaction, tenant, user.id, &keys.emails).await
+}
+
+async fn update(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    user: &User,
+    before: &Keys,
+    keys: &Keys,
+) -> Result<()> {
+    let updated = users::Entity::update_many()
+        .set(columns(user, keys))
+        .filter(users::Column::TenantId.eq(tenant.uuid()))
+        .filter(users::Column::Id.eq(user.id.uuid()))
+        .filter(users::Column::Version.eq(user.version - 1))
+        .exec(transaction)
+        .await
+        .map_err(taken)?;
+    if updated.rows_affected != 1 {
+        return Err(Error::internal(format!("user {} changed under its lock", user.id)));
+    }
+    if keys.emails == before.emails {
+        return Ok(());
+    }
+    emails::Entity::delete_many()
+        .filter(emails::Column::TenantId.eq(tenant.uuid()))
+        .filter(emails::Column::UserId.eq(user.id.uuid()))
+        .exec(transaction)
+        .await?;
+    insert_emails(transaction, tenant, user.id, &keys.emails).await
+}
+
+/// What a write sets, whether the user is new or not.
+fn columns(user: &User, keys: &Keys) -> users::ActiveModel {
+    users::ActiveModel {
+        user_name: Set(user.user_name().to_owned()),
+        user_name_key: Set(keys.user_name.clone()),
+        external_id: Set(keys.external_id.clone()),
+        display_name: Set(user.display_name().map(str::to_owned)),
+        display_name_key: Set(keys.display_name.clone()),
+        active: Set(keys.active),
+        updated_at: Set(user.updated_at.micros()),
+        version: Set(user.version),
+        attributes: Set(Value::Object(user.attributes.clone())),
+        search: Set(keys.search.clone()),
+        ..Default::default()
+    }
+}
+
+async fn insert_emails(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    user: UserId,
+    keys: &[EmailKeys],
+) -> Result<()> {
+    let mut rows = Vec::with_capacity(keys.len());
+    for (ord, EmailKeys { value, kind, primary }) in keys.iter().enumerate() {
+        rows.push(emails::ActiveModel {
+            tenant_id: Set(tenant.uuid()),
+            user_id: Set(user.uuid()),
+            ord: Set(i32::try_from(ord).map_err(Error::internal)?),
+            value_key: Set(value.clone()),
+            type_key: Set(kind.clone()),
+            is_primary: Set(*primary),
+        });
+    }
+    for batch in rows.chunks(BATCH) {
+        emails::Entity::insert_many(batch.to_vec()).exec_without_returning(transaction).await?;
+    }
+    Ok(())
+}
+
+async fn purge_batch(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<u64> {
+    let some = in_tenant(tenant).select_only().column(users::Column::Id).order_by_asc(users::Column::Id);
+    let ids: Vec<uuid::Uuid> = some.limit(BATCH as u64).into_tuple().all(transaction).await?;
+    if ids.is_empty() {
+        return log::purge_batch(transaction, tenant, BATCH).await;
+    }
+    let deleted = users::Entity::delete_many()
+        .filter(users::Column::TenantId.eq(tenant.uuid()))
+        .filter(users::Column::Id.is_in(ids))
+        .exec(transaction)
+        .await?;
+    Ok(deleted.rows_affected)
+}
+
+/// The one unique index besides the primary key is that of userName.
+fn taken(error: DbErr) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => domain::user_name_taken(),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,232 @@
+//! An identity service in this process, and callers with tokens, as the gateway and internal services are.
+
+use std::pin::Pin;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use identity::Service;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use platform::auth::{ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, ISSUER, KeySource, Verifier, with_token};
+use platform::clock::Clock;
+use platform::db::Database;
+use platform::db::cursor::Cursors;
+use platform::db::page::PageSize;
+use platform::ids::TenantId;
+use platform::transport::{Transport, in_process};
+use platform::{Error, Result};
+use proto::common::v1::{Context, Dialect, Page, Precondition, Resource, SortOrder};
+use proto::identity::v1 as v1;
+use proto::identity::v1::changes_client::ChangesClient;
+use proto::identity::v1::directory_client::DirectoryClient;
+use proto::identity::v1::tenant_data_client::TenantDataClient;
+use proto::identity::v1::users_client::UsersClient;
+use scim::ErrorKind;
+use serde_json::{Value, json};
+
+/// The key pair of RFC 8032, section 7.1, test 1.
+const SECRET: &str = "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+struct Keys;
+
+impl KeySource for Keys {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
+        let x = URL_SAFE_NO_PAD.encode(bytes(PUBLIC));
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
+        let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
+        Box::pin(async move { Ok(set) })
+    }
+}
+
+/// An access token as the token service would issue it.
+pub fn token(tenant: &str, scope: &str) -> String {
+    let now = Clock::system().now().seconds();
+    let claims = Claims {
+        iss: ISSUER.into(),
+        aud: AUDIENCE.into(),
+        sub: "test".into(),
+        tenant: tenant.into(),
+        scope: scope.into(),
+        iat: now,
+        exp: now + ACCESS_TOKEN_TTL_S,
+        jti: "test".into(),
+    };
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some("test".into());
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&bytes(SECRET))).unwrap()
+}
+
+/// The service and one tenant.
+#[derive(Clone)]
+pub struct App {
+    pub transport: Transport,
+    pub tenant: TenantId,
+    pub token: String,
+    pub dialect: Dialect,
+}
+
+/// Pages hold 10 and at most 50.
+pub fn app(db: Database) -> App {
+    App::of(serve(db, Clock::system()))
+}
+
+pub fn serve(db: Database, clock: Clock) -> Transport {
+    let cursors = Cursors::new(&"a key of the tests".into());
+    let service = Service::new(db, clock, cursors).with_page_size(PageSize { default: 10, max: 50 });
+    in_process(platform::server::stack(service.routes(), Verifier::new(Keys, Clock::system())))
+}
+
+/// What a list asks for, as a request has it.
+#[derive(Clone, Default)]
+pub struct Asked<'a> {
+    pub filter: &'a str,
+    pub sort_by: &'a str,
+    pub descending: bool,
+    pub page: Option<Page>,
+}
+
+impl App {
+    pub fn of(transport: Transport) -> Self {
+        let tenant = TenantId::new(&Clock::system());
+        let token = token(&tenant.to_string(), "scim directory:read admin");
+        Self { transport, tenant, token, dialect: Dialect::Entra }
+    }
+
+    /// Another tenant of the same service.
+    pub fn other_tenant(&self) -> Self {
+        Self::of(self.transport.clone())
+    }
+
+    pub fn dialect(&self, dialect: Dialect) -> Self {
+        Self { dialect, ..self.clone() }
+    }
+
+    pub fn users(&self) -> UsersClient<Transport> {
+        UsersClient::new(self.transport.clone())
+    }
+
+    pub fn directory(&self) -> DirectoryClient<Transport> {
+        DirectoryClient::new(self.transport.clone())
+    }
+
+    pub fn changes(&self) -> ChangesClient<Transport> {
+        ChangesClient::new(self.transport.clone())
+    }
+
+    pub fn tenant_data(&self) -> TenantDataClient<Transport> {
+        TenantDataClient::new(self.transport.clone())
+    }
+
+    pub fn request<T>(&self, message: T) -> tonic::Request<T> {
+        with_token(message, &self.token).unwrap()
+    }
+
+    pub fn context(&self) -> Option<Context> {
+        let tenant_id = self.tenant.to_string();
+        Some(Context { tenant_id, dialect: self.dialect.into(), request_id: "test".into() })
+    }
+
+    pub async fn create(&self, body: Value) -> Result<v1::CreateUserResponse> {
+        let message = v1::CreateUserRequest { context: self.context(), body: body.to_string().into() };
+        Ok(self.users().create_user(self.request(message)).await?.into_inner())
+    }
+
+    /// A user of that name, and its id.
+    pub async fn user(&self, user_name: &str) -> String {
+        self.create(json!({ "userName": user_name })).await.unwrap().resource.unwrap().id
+    }
+
+    pub async fn get(&self, id: &str) -> Result<Resource> {
+        let message = v1::GetUserRequest { context: self.context(), id: id.into() };
+        Ok(self.users().get_user(self.request(message)).await?.into_inner().resource.unwrap())
+    }
+
+    pub async fn list(&self, asked: Asked<'_>) -> Result<v1::ListUsersResponse> {
+        let order = if asked.descending { SortOrder::Descending } else { SortOrder::Ascending };
+        let message = v1::ListUsersRequest {
+            context: self.context(),
+            filter: asked.filter.into(),
+            sort_by: asked.sort_by.into(),
+            sort_order: order.into(),
+            page: asked.page,
+        };
+        Ok(self.users().list_users(self.request(message)).await?.into_inner())
+    }
+
+    /// The userNames of those who match, in order of creation.
+    pub async fn matching(&self, filter: &str) -> Vec<String> {
+        let page = Some(Page { start_index: 1, count: Some(50), cursor: None });
+        let found = self.list(Asked { filter, page, ..Asked::default() }).await.unwrap();
+        assert_eq!(found.total_results, i64::try_from(found.resources.len()).unwrap(), "{filter}");
+        names(&found.resources)
+    }
+
+    pub async fn replace(&self, id: &str, body: Value) -> Result<v1::ReplaceUserResponse> {
+        let (context, body) = (self.context(), body.to_string().into());
+        let message = v1::ReplaceUserRequest { context, id: id.into(), body, precondition: None };
+        Ok(self.users().replace_user(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn patch(&self, id: &str, operations: Value) -> Result<v1::PatchUserResponse> {
+        self.patch_if(id, operations, None).await
+    }
+
+    pub async fn patch_if(
+        &self,
+        id: &str,
+        operations: Value,
+        precondition: Option<Precondition>,
+    ) -> Result<v1::PatchUserResponse> {
+        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        let (context, body) = (self.context(), body.to_string().into());
+        let message = v1::PatchUserRequest { context, id: id.into(), body, precondition };
+        Ok(self.users().patch_user(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn delete(&self, id: &str) -> Result<v1::DeleteUserResponse> {
+        self.delete_if(id, None).await
+    }
+
+    pub async fn delete_if(&self, id: &str, precondition: Option<Precondition>) -> Result<v1::DeleteUserResponse> {
+        let message = v1::DeleteUserRequest { context: self.context(), id: id.into(), precondition };
+        Ok(self.users().delete_user(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn lookup(&self, user: v1::lookup_user_request::User) -> Result<v1::User> {
+        let message = v1::LookupUserRequest { tenant_id: String::new(), user: Some(user) };
+        Ok(self.directory().lookup_user(self.request(message)).await?.into_inner().user.unwrap())
+    }
+
+    pub async fn purge(&self) {
+        let message = v1::PurgeTenantRequest { tenant_id: self.tenant.to_string() };
+        self.tenant_data().purge_tenant(self.request(message)).await.unwrap();
+    }
+}
+
+pub fn attributes(resource: &Resource) -> Value {
+    serde_json::from_slice(&resource.json).unwrap()
+}
+
+pub fn names(resources: &[Resource]) -> Vec<String> {
+    resources.iter().map(|resource| attributes(resource)["userName"].as_str().unwrap().to_owned()).collect()
+}
+
+pub fn versions(versions: &[i64]) -> Option<Precondition> {
+    Some(Precondition { any: false, versions: versions.to_vec() })
+}
+
+/// Of which kind the refusal is.
+#[track_caller]
+pub fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
+    error(outcome).kind
+}
+
+#[track_caller]
+pub fn error<T: std::fmt::Debug>(outcome: Result<T>) -> Error {
+    outcome.expect_err("it should have been refused")
+}

@@ -1,0 +1,217 @@
+//! `rollcall.membership.v1.Groups`.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use platform::db::page::Wanted;
+use platform::ids::{GroupId, TenantId, UserId};
+use platform::{Error, Result};
+use proto::common::v1::SortOrder;
+use proto::membership::v1::groups_server::Groups;
+use proto::membership::v1::{self as v1, get_group_response, list_groups_response};
+use scim::filter::Filter;
+use scim::patch::PatchRequest;
+use scim::{Dialect, ErrorKind, Limits};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Answers, body, group_id, precondition, provisioning, resource, warnings};
+use crate::Service;
+use crate::domain::group::{Attributes, resource_type};
+use crate::domain::members::Plan;
+use crate::store::{MEMBER_PAGE, MemberEntry, Patch, Sorting, Store};
+
+/// The most users one ListGroupsOfUsers asks about.
+const MOST_USERS: usize = 1000;
+
+#[tonic::async_trait]
+impl Groups for Service {
+    async fn create_group(
+        &self,
+        request: Request<v1::CreateGroupRequest>,
+    ) -> Result<Response<v1::CreateGroupResponse>, Status> {
+        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let body = body(&request.get_ref().body)?;
+        let mut decoded = scim::resource::create(resource_type(), &dialect, &body).map_err(Error::from)?;
+        let members = scim::resource::take_members(resource_type(), &mut decoded.resource).map_err(Error::from)?;
+        let mut plan = Plan::create(members, &dialect)?;
+        plan.warnings.splice(0..0, decoded.warnings);
+        let written = self.store.create(tenant, Attributes::new(decoded.resource)?, plan).await?;
+        Ok(Response::new(v1::CreateGroupResponse {
+            resource: Some(resource(written.group)?),
+            revision: written.revision.to_string(),
+            warnings: warnings(written.warnings),
+        }))
+    }
+
+    type GetGroupStream = Answers<v1::GetGroupResponse>;
+
+    async fn get_group(
+        &self,
+        request: Request<v1::GetGroupRequest>,
+    ) -> Result<Response<Self::GetGroupStream>, Status> {
+        let (tenant, _) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let request = request.into_inner();
+        let id = group_id(&request.id)?;
+        let group = self.store.get(tenant, id).await?;
+        let head = stream::iter([Ok(get_group_response::Part::Group(resource(group)?))]);
+        let members = member_chunks(self.store.clone(), tenant, id, request.with_members);
+        let parts = head.chain(members.map_ok(get_group_response::Part::Members));
+        Ok(Response::new(parts.map_ok(|part| v1::GetGroupResponse { part: Some(part) }).err_into().boxed()))
+    }
+
+    type ListGroupsStream = Answers<v1::ListGroupsResponse>;
+
+    async fn list_groups(
+        &self,
+        request: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<Self::ListGroupsStream>, Status> {
+        use list_groups_response::Part;
+
+        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let request = request.into_inner();
+        let query = match request.filter.as_str() {
+            "" => None,
+            text => Some(query(text, &dialect)?),
+        };
+        let sorting = Sorting {
+            key: match request.sort_by.as_str() {
+                "" => None,
+                attribute => Some(scim::sort::resolve(attribute, resource_type()).map_err(Error::from)?),
+            },
+            descending: request.sort_order() == SortOrder::Descending,
+        };
+        let order = if sorting.descending { "descending" } else { "ascending" };
+        let tenant_text = tenant.to_string();
+        let bound_to = ["Group", &tenant_text, &request.filter, &request.sort_by, order];
+        let wanted = Wanted::read(request.page.as_ref(), self.page_size, &self.cursors, &bound_to)?;
+        let listing =
+            self.store.list(tenant, query.as_ref(), &sorting, &wanted, &self.cursors, &bound_to).await?;
+
+        let head = v1::ListHead {
+            total_results: i64::try_from(listing.total).unwrap_or(i64::MAX),
+            items: i64::try_from(listing.groups.len()).unwrap_or(i64::MAX),
+            next_cursor: listing.next_cursor,
+        };
+        let store = self.store.clone();
+        let groups = stream::iter(listing.groups).flat_map(move |group| {
+            let id = GroupId::from_uuid(group.id);
+            let members = member_chunks(store.clone(), tenant, id, request.with_members);
+            stream::iter([resource(group).map(Part::Group)]).chain(members.map_ok(Part::Members))
+        });
+        let parts = stream::iter([Ok(Part::Head(head))]).chain(groups);
+        Ok(Response::new(parts.map_ok(|part| v1::ListGroupsResponse { part: Some(part) }).err_into().boxed()))
+    }
+
+    async fn replace_group(
+        &self,
+        request: Request<v1::ReplaceGroupRequest>,
+    ) -> Result<Response<v1::ReplaceGroupResponse>, Status> {
+        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let request = request.into_inner();
+        let id = group_id(&request.id)?;
+        let body = body(&request.body)?;
+        let written =
+            self.store.replace(tenant, id, body, dialect, precondition(request.precondition)).await?;
+        Ok(Response::new(v1::ReplaceGroupResponse {
+            resource: Some(resource(written.group)?),
+            revision: written.revision.to_string(),
+            warnings: warnings(written.warnings),
+        }))
+    }
+
+    async fn patch_group(
+        &self,
+        request: Request<v1::PatchGroupRequest>,
+    ) -> Result<Response<v1::PatchGroupResponse>, Status> {
+        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let request = request.into_inner();
+        let id = group_id(&request.id)?;
+        let patch = patch(&request.body, dialect)?;
+        let written = self.store.patch(tenant, id, patch, precondition(request.precondition)).await?;
+        Ok(Response::new(v1::PatchGroupResponse {
+            resource: Some(resource(written.group)?),
+            revision: written.revision.to_string(),
+            warnings: warnings(written.warnings),
+        }))
+    }
+
+    async fn delete_group(
+        &self,
+        request: Request<v1::DeleteGroupRequest>,
+    ) -> Result<Response<v1::DeleteGroupResponse>, Status> {
+        let (tenant, _) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let request = request.into_inner();
+        let id = group_id(&request.id)?;
+        let revision = self.store.delete(tenant, id, precondition(request.precondition)).await?;
+        Ok(Response::new(v1::DeleteGroupResponse { revision: revision.to_string() }))
+    }
+
+    async fn list_groups_of_users(
+        &self,
+        request: Request<v1::ListGroupsOfUsersRequest>,
+    ) -> Result<Response<v1::ListGroupsOfUsersResponse>, Status> {
+        let (tenant, _) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let asked = &request.get_ref().user_ids;
+        if asked.len() > MOST_USERS {
+            let detail = format!("user_ids has {} entries: at most {MOST_USERS} can be asked about", asked.len());
+            return Err(Error::new(ErrorKind::TooMany, detail).into());
+        }
+        // What can be no user's id is in no group.
+        let users: Vec<Uuid> = asked.iter().filter_map(|id| id.parse().ok()).map(UserId::uuid).collect();
+        let found = self.store.groups_of_users(tenant, &users).await?;
+        let mut users: Vec<v1::GroupsOfUser> = Vec::new();
+        for group in found {
+            let user_id = group.user_id.to_string();
+            if users.last().is_none_or(|last| last.user_id != user_id) {
+                users.push(v1::GroupsOfUser { user_id, groups: Vec::new() });
+            }
+            let entry =
+                v1::UserGroup { id: group.id.to_string(), display: group.display_name, direct: group.direct };
+            if let Some(last) = users.last_mut() {
+                last.groups.push(entry);
+            }
+        }
+        Ok(Response::new(v1::ListGroupsOfUsersResponse { users }))
+    }
+}
+
+fn query(filter: &str, dialect: &Dialect) -> Result<scim::filter::Query> {
+    let filter = Filter::parse(filter, &Limits::DEFAULT)?;
+    Ok(scim::filter::resolve(&filter, resource_type(), dialect)?)
+}
+
+fn patch(bytes: &[u8], dialect: Dialect) -> Result<Patch> {
+    let mut attributes = PatchRequest::parse(&body(bytes)?, &dialect, &Limits::DEFAULT)?;
+    let operations = attributes.take_set(resource_type(), "members")?;
+    let members = Plan::patch(&operations, &dialect)?;
+    Ok(Patch { attributes, members, dialect })
+}
+
+/// The members of a group in chunks, read as they are sent: a page per query, no transaction held open.
+fn member_chunks(
+    store: Store,
+    tenant: TenantId,
+    group: GroupId,
+    wanted: bool,
+) -> impl futures::Stream<Item = Result<v1::MemberChunk>> + Send {
+    let start = wanted.then_some(Uuid::nil());
+    stream::try_unfold((store, start), move |(store, after)| async move {
+        let Some(after) = after else { return Ok::<_, Error>(None) };
+        let page = store.members_page(tenant, group, after).await?;
+        let full = page.len() as u64 == MEMBER_PAGE;
+        let next = page.last().filter(|_| full).map(|last| last.id);
+        let members: Vec<v1::Member> = page.into_iter().filter_map(member).collect();
+        Ok(Some((v1::MemberChunk { members }, (store, next))))
+    })
+    // A page may hold only members that do not exist yet.
+    .try_filter(|chunk| std::future::ready(!chunk.members.is_empty()))
+}
+
+fn member(entry: MemberEntry) -> Option<v1::Member> {
+    let MemberEntry { id, is_user, is_group, display } = entry;
+    let member_type = match (is_user, is_group) {
+        (true, _) => v1::MemberType::User,
+        (_, true) => v1::MemberType::Group,
+        (false, false) => return None,
+    };
+    Some(v1::Member { id: id.to_string(), r#type: member_type.into(), display: display.unwrap_or_default() })
+}

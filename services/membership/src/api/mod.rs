@@ -1,0 +1,81 @@
+//! gRPC: decode, one call, encode.
+
+mod groups;
+mod memberships;
+mod projection;
+
+use std::pin::Pin;
+
+use futures::Stream;
+use platform::ids::{GroupId, TenantId};
+use platform::{Error, Result};
+use proto::common::v1 as common;
+use scim::{Dialect, Limits};
+use serde_json::Value;
+use tonic::{Request, Status};
+
+use crate::domain::precondition::Precondition;
+use crate::store::entity::group;
+
+pub(crate) use projection::user_state;
+
+/// What a streaming RPC returns.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The tenant and dialect of a provisioning request, if the caller may provision there.
+fn provisioning<T>(request: &Request<T>, context: Option<&common::Context>) -> Result<(TenantId, Dialect)> {
+    let caller = platform::auth::caller(request)?;
+    let context = context.ok_or_else(|| Error::invalid_value("context is missing: it names tenant and dialect"))?;
+    let tenant = caller.authorize(platform::auth::Scope::Scim, &context.tenant_id)?;
+    let dialect = match context.dialect() {
+        common::Dialect::Entra => Dialect::ENTRA,
+        common::Dialect::Okta => Dialect::OKTA,
+        common::Dialect::Rfc => Dialect::RFC,
+        common::Dialect::Interop => Dialect::INTEROP,
+        common::Dialect::Unspecified => {
+            return Err(Error::invalid_value("context.dialect is missing: it says how to read the request"));
+        }
+    };
+    Ok((tenant, dialect))
+}
+
+fn group_id(text: &str) -> Result<GroupId> {
+    text.parse()
+}
+
+fn body(bytes: &[u8]) -> Result<Value> {
+    Ok(scim::resource::parse_json(bytes, &Limits::DEFAULT)?)
+}
+
+fn precondition(sent: Option<common::Precondition>) -> Precondition {
+    match sent {
+        Some(common::Precondition { any: false, versions }) => Precondition::Versions(versions),
+        Some(common::Precondition { any: true, versions: _ }) | None => Precondition::None,
+    }
+}
+
+fn resource(group: group::Model) -> Result<common::Resource> {
+    let group::Model {
+        tenant_id: _,
+        id,
+        display_name: _,
+        display_name_key: _,
+        external_id: _,
+        created_at,
+        updated_at,
+        version,
+        attributes,
+        search: _,
+    } = group;
+    Ok(common::Resource {
+        id: id.to_string(),
+        version,
+        created_at_us: created_at,
+        updated_at_us: updated_at,
+        json: serde_json::to_vec(&attributes).map_err(Error::internal)?.into(),
+    })
+}
+
+fn warnings(all: Vec<scim::Warning>) -> Vec<common::Warning> {
+    all.into_iter().map(|scim::Warning { attribute, detail }| common::Warning { attribute, detail }).collect()
+}

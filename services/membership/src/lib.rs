@@ -1,0 +1,88 @@
+//! Groups, nesting, and the question who is a member of what. Owns the database schema `membership`.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `api/` | gRPC: decode, one call, encode |
+//! | `domain/` | the rules; neither gRPC nor SQL |
+//! | `store/` | the rows and the questions asked of them |
+//! | [`follower`] | keeps the projection of users in step with identity's change log |
+//!
+//! Decisions worth knowing:
+//!
+//! - **A deactivated user keeps its memberships** (Entra relies on it when it re-activates one) and a GET of a group still lists it, but
+//!   `Memberships` counts it as a member of nothing, unless asked to `include_inactive`.
+//! - **A deleted user** leaves a tombstone without personal data, so that a late, older change cannot bring it back; its rows go.
+//! - **A member that does not exist** is accepted and waits, unseen, until it arrives; the client gets a warning.
+//! - **Cycles are legal**, a group may even contain itself: every walk visits a group once.
+//!
+//! # Adding an RPC
+//! Write it in `proto/rollcall/membership/v1`, implement the method the compiler now misses in `api/`, put what it does into
+//! `store/` and the rule, if there is one, into `domain/`; test it in `tests/`, on both databases.
+#![warn(missing_docs)]
+
+mod api;
+mod domain;
+pub mod follower;
+mod store;
+
+use platform::clock::Clock;
+use platform::db::Database;
+use platform::db::cursor::Cursors;
+use platform::db::page::PageSize;
+use platform::transport::MAX_MESSAGE_BYTES;
+use proto::membership::v1::groups_server::GroupsServer;
+use proto::membership::v1::memberships_server::MembershipsServer;
+use proto::membership::v1::projection_server::ProjectionServer;
+use proto::membership::v1::tenant_data_server::TenantDataServer;
+use tonic::service::{Routes, RoutesBuilder};
+
+use crate::store::Store;
+
+/// The names of the gRPC services, for health and reflection.
+pub const SERVICES: [&str; 4] = [
+    "rollcall.membership.v1.Groups",
+    "rollcall.membership.v1.Projection",
+    "rollcall.membership.v1.TenantData",
+    "rollcall.membership.v1.Memberships",
+];
+
+/// Those of them that internal services call.
+pub const CONSUMER_SERVICES: [&str; 1] = ["rollcall.membership.v1.Memberships"];
+
+/// The membership service.
+#[derive(Clone)]
+pub struct Service {
+    store: Store,
+    cursors: Cursors,
+    page_size: PageSize,
+}
+
+impl Service {
+    /// On a migrated database. `cursors` has the key that all replicas share.
+    pub fn new(db: Database, clock: Clock, cursors: Cursors) -> Self {
+        Self { store: Store::new(db, clock), cursors, page_size: PageSize::default() }
+    }
+
+    /// The same service with other page sizes.
+    #[must_use]
+    pub fn with_page_size(self, page_size: PageSize) -> Self {
+        Self { page_size, ..self }
+    }
+
+    /// Its gRPC services, without authentication: `platform::server` adds that.
+    pub fn routes(&self) -> Routes {
+        let limit = MAX_MESSAGE_BYTES;
+        let mut routes = RoutesBuilder::default();
+        routes
+            .add_service(GroupsServer::new(self.clone()).max_decoding_message_size(limit))
+            .add_service(MembershipsServer::new(self.clone()))
+            .add_service(ProjectionServer::new(self.clone()))
+            .add_service(TenantDataServer::new(self.clone()));
+        routes.routes()
+    }
+
+    /// Adds only what internal services call: no provisioning.
+    pub fn add_consumer_services(&self, routes: Routes) -> Routes {
+        routes.add_service(MembershipsServer::new(self.clone()))
+    }
+}

@@ -1,0 +1,265 @@
+//! Groups, one at a time: create, read, replace, patch, delete. Each write is one transaction.
+
+use std::sync::Arc;
+
+use platform::clock::Timestamp;
+use platform::db::changelog::{self, Entry, Position};
+use platform::ids::{GroupId, TenantId};
+use platform::{Error, Result};
+use scim::Dialect;
+use scim::patch::PatchRequest;
+use sea_orm::sea_query::LockType;
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
+use serde_json::{Value, json};
+
+use super::entity::{InTenant, group, member};
+use super::members::Rows;
+use super::{Store, Written, or_taken, position_or_latest};
+use crate::domain::group::{Attributes, resource_type};
+use crate::domain::members::Plan;
+use crate::domain::precondition::Precondition;
+
+/// A PATCH, parsed, with the operations on members taken out into a plan.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    /// What is left: operations on attributes.
+    pub attributes: PatchRequest,
+    /// The operations on members.
+    pub members: Plan,
+    /// How to apply them.
+    pub dialect: Dialect,
+}
+
+/// What a change makes of the attributes.
+enum Change {
+    Keep,
+    Set(Attributes),
+}
+
+impl Store {
+    /// A new group with these members.
+    ///
+    /// # Errors
+    /// `Uniqueness` when the displayName is taken.
+    pub async fn create(&self, tenant: TenantId, attributes: Attributes, members: Plan) -> Result<Written> {
+        let id = GroupId::new(&self.clock);
+        let at = self.clock.now();
+        let input = Arc::new((attributes, members));
+        self.db
+            .write(move |txn| {
+                let input = input.clone();
+                Box::pin(async move { insert(txn, tenant, id, &input.0, &input.1, at).await })
+            })
+            .await
+    }
+
+    /// One group.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn get(&self, tenant: TenantId, id: GroupId) -> Result<group::Model> {
+        let query = group::Entity::in_tenant(tenant).filter(group::Column::Id.eq(id.uuid()));
+        query.one(self.db.read()).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// Replaces attributes and members by those of a PUT body.
+    ///
+    /// # Errors
+    /// `NotFound`, `VersionMismatch`, `Uniqueness`, and what the body is refused for.
+    pub async fn replace(
+        &self,
+        tenant: TenantId,
+        id: GroupId,
+        body: Value,
+        dialect: Dialect,
+        precondition: Precondition,
+    ) -> Result<Written> {
+        let at = self.clock.now();
+        let input = Arc::new((body, precondition));
+        self.db
+            .write(move |txn| {
+                let input = input.clone();
+                Box::pin(async move {
+                    let (body, precondition) = &*input;
+                    let current = locked(txn, tenant, id, LockType::NoKeyUpdate).await?;
+                    precondition.check(current.version)?;
+                    let stored = stored(&current)?;
+                    let mut decoded = scim::resource::replace(resource_type(), &dialect, stored, body)?;
+                    let members = scim::resource::take_members(resource_type(), &mut decoded.resource)?;
+                    let mut plan = Plan::replace(members, &dialect)?;
+                    plan.warnings.splice(0..0, decoded.warnings);
+                    let change = match decoded.resource == *stored {
+                        true => Change::Keep,
+                        false => Change::Set(Attributes::new(decoded.resource)?),
+                    };
+                    update(txn, current, change, &plan, at).await
+                })
+            })
+            .await
+    }
+
+    /// Applies a PATCH: all of it or nothing.
+    ///
+    /// # Errors
+    /// `NotFound`, `VersionMismatch`, `Uniqueness`, and what an operation is refused for.
+    pub async fn patch(
+        &self,
+        tenant: TenantId,
+        id: GroupId,
+        patch: Patch,
+        precondition: Precondition,
+    ) -> Result<Written> {
+        let at = self.clock.now();
+        let input = Arc::new((patch, precondition));
+        self.db
+            .write(move |txn| {
+                let input = input.clone();
+                Box::pin(async move {
+                    let (patch, precondition) = &*input;
+                    let current = locked(txn, tenant, id, LockType::NoKeyUpdate).await?;
+                    precondition.check(current.version)?;
+                    let mut plan = patch.members.clone();
+                    let mut change = Change::Keep;
+                    if !patch.attributes.operations.is_empty() {
+                        let stored = stored(&current)?;
+                        let outcome =
+                            scim::patch::apply(resource_type(), &patch.dialect, stored, &patch.attributes)?;
+                        plan.warnings.splice(0..0, outcome.warnings);
+                        if outcome.changed {
+                            change = Change::Set(Attributes::new(outcome.resource)?);
+                        }
+                    }
+                    update(txn, current, change, &plan, at).await
+                })
+            })
+            .await
+    }
+
+    /// Deletes a group, its memberships, and its places in other groups.
+    ///
+    /// # Errors
+    /// `NotFound`, `VersionMismatch`.
+    pub async fn delete(&self, tenant: TenantId, id: GroupId, precondition: Precondition) -> Result<Position> {
+        let at = self.clock.now();
+        let precondition = Arc::new(precondition);
+        self.db
+            .write(move |txn| {
+                let precondition = precondition.clone();
+                Box::pin(async move {
+                    let current = locked(txn, tenant, id, LockType::Update).await?;
+                    precondition.check(current.version)?;
+                    for column in [member::Column::GroupId, member::Column::MemberId] {
+                        member::Entity::delete_many()
+                            .filter(member::Column::TenantId.eq(tenant.uuid()))
+                            .filter(column.eq(id.uuid()))
+                            .exec(txn)
+                            .await?;
+                    }
+                    group::Entity::delete_many()
+                        .filter(group::Column::TenantId.eq(tenant.uuid()))
+                        .filter(group::Column::Id.eq(id.uuid()))
+                        .exec(txn)
+                        .await?;
+                    let version = current.version + 1;
+                    let kind = "group.deleted";
+                    let entry = Entry { tenant, resource: id.uuid(), version, kind, payload: json!({}), at };
+                    changelog::append(txn, entry).await
+                })
+            })
+            .await
+    }
+}
+
+async fn insert(
+    txn: &DatabaseTransaction,
+    tenant: TenantId,
+    id: GroupId,
+    attributes: &Attributes,
+    plan: &Plan,
+    at: Timestamp,
+) -> Result<Written> {
+    let Attributes { display_name, display_name_key, external_id, json, search } = attributes.clone();
+    let group = group::Model {
+        tenant_id: tenant.uuid(),
+        id: id.uuid(),
+        display_name,
+        display_name_key,
+        external_id,
+        created_at: at.micros(),
+        updated_at: at.micros(),
+        version: 1,
+        attributes: json,
+        search,
+    };
+    let row = group::ActiveModel::from(group.clone());
+    group::Entity::insert(row).exec_without_returning(txn).await.map_err(or_taken)?;
+    let entry =
+        Entry { tenant, resource: id.uuid(), version: 1, kind: "group.created", payload: json!({}), at };
+    let created = changelog::append(txn, entry).await?;
+
+    let mut rows = Rows::new(txn, tenant, id.uuid(), 1, at);
+    rows.run(&plan.steps).await?;
+    let revision = rows.position.unwrap_or(created);
+    Ok(Written { group, revision, warnings: with(&plan.warnings, rows.warnings) })
+}
+
+/// Carries out a change of a locked group. Without effect it leaves no trace: no new version, no row in the log.
+async fn update(
+    txn: &DatabaseTransaction,
+    current: group::Model,
+    change: Change,
+    plan: &Plan,
+    at: Timestamp,
+) -> Result<Written> {
+    let tenant = TenantId::from_uuid(current.tenant_id);
+    let version = current.version + 1;
+    let mut position = None;
+    let mut row = group::ActiveModel::from(current.clone());
+    if let Change::Set(attributes) = change {
+        let Attributes { display_name, display_name_key, external_id, json, search } = attributes;
+        row.display_name = Set(display_name);
+        row.display_name_key = Set(display_name_key);
+        row.external_id = Set(external_id);
+        row.attributes = Set(json);
+        row.search = Set(search);
+        let entry =
+            Entry { tenant, resource: current.id, version, kind: "group.updated", payload: json!({}), at };
+        position = Some(changelog::append(txn, entry).await?);
+    }
+    let mut rows = Rows::new(txn, tenant, current.id, version, at);
+    rows.run(&plan.steps).await?;
+    position = rows.position.or(position);
+    let warnings = with(&plan.warnings, rows.warnings);
+
+    let mut group = current;
+    if position.is_some() {
+        row.version = Set(version);
+        row.updated_at = Set(at.micros().max(group.updated_at));
+        group = row.update(txn).await.map_err(or_taken)?;
+    }
+    Ok(Written { group, revision: position_or_latest(txn, position).await?, warnings })
+}
+
+async fn locked(
+    txn: &DatabaseTransaction,
+    tenant: TenantId,
+    id: GroupId,
+    lock: LockType,
+) -> Result<group::Model> {
+    let query = group::Entity::in_tenant(tenant).filter(group::Column::Id.eq(id.uuid())).lock(lock);
+    query.one(txn).await?.ok_or_else(|| not_found(id))
+}
+
+fn stored(group: &group::Model) -> Result<&scim::Map> {
+    group.attributes.as_object().ok_or_else(|| Error::internal("the stored attributes of a group are no JSON object"))
+}
+
+fn not_found(id: GroupId) -> Error {
+    Error::not_found(format!("no group has the id {id}"))
+}
+
+fn with(first: &[scim::Warning], then: Vec<scim::Warning>) -> Vec<scim::Warning> {
+    let mut all = first.to_vec();
+    all.extend(then);
+    all
+}

@@ -1,0 +1,125 @@
+//! Lists of groups: filter, sort, pages, true totals; all of it in the database.
+
+use platform::Result;
+use platform::db::cursor::Cursors;
+use platform::db::filter::{self, Column, Rows, Table};
+use platform::db::page::{Order, Wanted};
+use platform::ids::TenantId;
+use scim::filter::{AttrRef, Query};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query as Sql};
+use sea_orm::{ColumnTrait, ConnectionTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryTrait};
+
+use super::Store;
+use super::entity::{InTenant, group, member};
+use crate::domain::members::MemberType;
+
+/// What a list is sorted by; without a key by creation.
+#[derive(Clone, Debug, Default)]
+pub struct Sorting {
+    /// As `scim::sort::resolve` found it.
+    pub key: Option<AttrRef>,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// A page of groups.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// How many match in all.
+    pub total: u64,
+    /// This page, in order.
+    pub groups: Vec<group::Model>,
+    /// Where the next page begins; empty when there is none or pages are by index.
+    pub next_cursor: String,
+}
+
+impl Store {
+    /// A page of the groups that satisfy the filter. `bound_to` is what a cursor of this list opens with.
+    ///
+    /// # Errors
+    /// `InvalidFilter` and `InvalidValue` for what cannot be asked or sorted by, naming the attribute.
+    pub async fn list(
+        &self,
+        tenant: TenantId,
+        query: Option<&Query>,
+        sorting: &Sorting,
+        wanted: &Wanted,
+        cursors: &Cursors,
+        bound_to: &[&str],
+    ) -> Result<Listing> {
+        let table = table(tenant);
+        let mut matching = group::Entity::in_tenant(tenant);
+        if let Some(query) = query {
+            matching = matching.filter(filter::compile(query, &table, self.db.backend())?);
+        }
+        let key = match &sorting.key {
+            // `sortBy=id` is the order there is anyway.
+            Some(attr) if attr.name == "id" => None,
+            Some(attr) => Some(filter::sort_key(attr, &table, self.db.backend())?),
+            None => None,
+        };
+        let order = Order { key, id: table.id.clone(), descending: sorting.descending };
+        let total = matching.clone().count(self.db.read()).await?;
+
+        let mut groups = Vec::new();
+        let mut next_cursor = String::new();
+        let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX);
+        if limit > 0 {
+            order.apply(QueryTrait::query(&mut matching), wanted);
+            let mut rows = self.db.read().query_all(&matching.into_query()).await?;
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            for row in &rows {
+                groups.push(group::Model::from_query_result(row, "")?);
+            }
+            if let (true, Some(row), Some(group)) = (more, rows.last(), groups.last()) {
+                next_cursor = cursors.seal(bound_to, &order.place(row, group.id)?)?;
+            }
+        }
+        Ok(Listing { total, groups, next_cursor })
+    }
+}
+
+/// Where the attributes of a group rest.
+fn table(tenant: TenantId) -> Table {
+    let column = |column: group::Column| Expr::col((group::Entity, column));
+    let member_column = |column: member::Column| Expr::col((member::Entity, column));
+    let member_type = |of: MemberType| member::Column::MemberType.eq(of as i16);
+    // Whoever waits to arrive is no member yet.
+    let owners = Sql::select()
+        .column((member::Entity, member::Column::GroupId))
+        .from(member::Entity)
+        .and_where(member::Column::TenantId.eq(tenant.uuid()))
+        .and_where(member_type(MemberType::Unknown).not())
+        .to_owned();
+    let type_name: Expr = Expr::case(member_type(MemberType::User), Expr::val("user"))
+        .case(member_type(MemberType::Group), Expr::val("group"))
+        .into();
+    let elsewhere = "composed by the server, it cannot be searched";
+    Table {
+        id: column(group::Column::Id),
+        search: column(group::Column::Search),
+        columns: vec![
+            ("id", Column::Uuid(column(group::Column::Id))),
+            ("displayName", Column::RequiredText(column(group::Column::DisplayNameKey))),
+            ("externalId", Column::Text(column(group::Column::ExternalId))),
+            ("meta", Column::Always),
+            ("meta.created", Column::Time(column(group::Column::CreatedAt))),
+            ("meta.lastModified", Column::Time(column(group::Column::UpdatedAt))),
+            ("meta.resourceType", Column::Refused(elsewhere)),
+            ("meta.location", Column::Refused(elsewhere)),
+            ("meta.version", Column::Refused(elsewhere)),
+        ],
+        rows: vec![Rows {
+            attribute: "members",
+            owners,
+            columns: vec![
+                ("members.value", Column::Uuid(member_column(member::Column::MemberId))),
+                ("members.type", Column::Text(type_name.cast_as(Alias::new("text")))),
+                ("members.$ref", Column::Refused(elsewhere)),
+                ("members.display", Column::Refused("search the member itself by its name")),
+            ],
+            in_search: false,
+        }],
+    }
+}

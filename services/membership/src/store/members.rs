@@ -1,0 +1,235 @@
+//! Member operations as set operations on rows: idempotent, and they cost what they name, whatever the size of the group.
+
+use std::collections::{HashMap, HashSet};
+
+use platform::Result;
+use platform::clock::Timestamp;
+use platform::db::changelog::{self, Entry, Position};
+use platform::ids::TenantId;
+use scim::Warning;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::entity::{InTenant, group, member, user};
+use super::{CHUNK, MEMBER_PAGE};
+use crate::domain::members::{MemberType, Selection, Step};
+
+/// An administrator reads these; more than this many tell no more.
+const MOST_WARNINGS: usize = 100;
+/// Ids in one row of the change log.
+const IDS_PER_ENTRY: usize = 1000;
+
+/// The members of one group, whose row the transaction has locked.
+pub(super) struct Rows<'t> {
+    txn: &'t DatabaseTransaction,
+    tenant: TenantId,
+    group: Uuid,
+    /// The group's version after the change.
+    version: i64,
+    at: Timestamp,
+    /// The last row appended to the change log; `None` while nothing changed.
+    pub(super) position: Option<Position>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl<'t> Rows<'t> {
+    pub(super) fn new(
+        txn: &'t DatabaseTransaction,
+        tenant: TenantId,
+        group: Uuid,
+        version: i64,
+        at: Timestamp,
+    ) -> Self {
+        Self { txn, tenant, group, version, at, position: None, warnings: Vec::new() }
+    }
+
+    pub(super) async fn run(&mut self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::Add(ids) => self.add(ids).await?,
+                Step::Remove(ids) => self.remove(ids).await?,
+                Step::RemoveMatching(selection) => self.remove_matching(selection).await?,
+                Step::RemoveAll => self.remove_all().await?,
+                Step::Replace(ids) => self.replace(ids).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, ids: &[Uuid]) -> Result<()> {
+        for chunk in ids.chunks(CHUNK) {
+            let types = self.types(chunk).await?;
+            let mut insert = Query::insert();
+            insert
+                .into_table(member::Entity)
+                .columns([
+                    member::Column::TenantId,
+                    member::Column::GroupId,
+                    member::Column::MemberId,
+                    member::Column::MemberType,
+                    member::Column::AddedAt,
+                ])
+                .on_conflict(OnConflict::new().do_nothing().to_owned())
+                .returning_col(member::Column::MemberId);
+            let mut any = false;
+            for id in chunk {
+                let Some(member_type) = types.get(id).copied().unwrap_or(Some(MemberType::Unknown)) else {
+                    self.warn(format!("a member was skipped: the user {id} was deleted"));
+                    continue;
+                };
+                if member_type == MemberType::Unknown {
+                    self.warn(format!(
+                        "no user or group has the id {id} (yet): the membership waits until one arrives"
+                    ));
+                }
+                any = true;
+                insert.values_panic([
+                    self.tenant.uuid().into(),
+                    self.group.into(),
+                    (*id).into(),
+                    (member_type as i16).into(),
+                    self.at.micros().into(),
+                ]);
+            }
+            if any {
+                let added = self.returned(self.txn.query_all(&insert).await?)?;
+                self.log("members.added", &added).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What exists under these ids; `None` for a user that was deleted. What is not in the map is not known.
+    async fn types(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<MemberType>>> {
+        let ids = ids.iter().copied();
+        let users: Vec<(Uuid, bool)> = user::Entity::in_tenant(self.tenant)
+            .filter(user::Column::UserId.is_in(ids.clone()))
+            .select_only()
+            .columns([user::Column::UserId, user::Column::Deleted])
+            .into_tuple()
+            .all(self.txn)
+            .await?;
+        let mut types = HashMap::with_capacity(users.len());
+        for (id, deleted) in users {
+            types.insert(id, (!deleted).then_some(MemberType::User));
+        }
+        let unknown: Vec<Uuid> = ids.filter(|id| !types.contains_key(id)).collect();
+        if unknown.is_empty() {
+            return Ok(types);
+        }
+        let groups: Vec<Uuid> = group::Entity::in_tenant(self.tenant)
+            .filter(group::Column::Id.is_in(unknown))
+            .select_only()
+            .column(group::Column::Id)
+            .into_tuple()
+            .all(self.txn)
+            .await?;
+        types.extend(groups.into_iter().map(|id| (id, Some(MemberType::Group))));
+        Ok(types)
+    }
+
+    async fn remove(&mut self, ids: &[Uuid]) -> Result<()> {
+        for chunk in ids.chunks(CHUNK) {
+            self.remove_where(Cond::all().add(member::Column::MemberId.is_in(chunk.iter().copied()))).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_matching(&mut self, selection: &Selection) -> Result<()> {
+        self.remove_where(Cond::all().add(condition(selection))).await
+    }
+
+    async fn remove_where(&mut self, which: Cond) -> Result<()> {
+        let mut delete = Query::delete();
+        delete
+            .from_table(member::Entity)
+            .cond_where(member::Column::TenantId.eq(self.tenant.uuid()))
+            .cond_where(member::Column::GroupId.eq(self.group))
+            .cond_where(which)
+            .returning_col(member::Column::MemberId);
+        let removed = self.returned(self.txn.query_all(&delete).await?)?;
+        self.log("members.removed", &removed).await
+    }
+
+    async fn remove_all(&mut self) -> Result<()> {
+        let removed = member::Entity::delete_many()
+            .filter(member::Column::TenantId.eq(self.tenant.uuid()))
+            .filter(member::Column::GroupId.eq(self.group))
+            .exec(self.txn)
+            .await?;
+        if removed.rows_affected > 0 {
+            self.append("members.removed", json!({ "all": true, "count": removed.rows_affected })).await?;
+        }
+        Ok(())
+    }
+
+    /// The difference to what is there, found by walking the present members once, a page at a time.
+    async fn replace(&mut self, ids: &[Uuid]) -> Result<()> {
+        if ids.is_empty() {
+            return self.remove_all().await;
+        }
+        let mut missing: HashSet<Uuid> = ids.iter().copied().collect();
+        let mut after = Uuid::nil();
+        loop {
+            let page: Vec<Uuid> = member::Entity::in_tenant(self.tenant)
+                .filter(member::Column::GroupId.eq(self.group))
+                .filter(member::Column::MemberId.gt(after))
+                .order_by_asc(member::Column::MemberId)
+                .limit(MEMBER_PAGE)
+                .select_only()
+                .column(member::Column::MemberId)
+                .into_tuple()
+                .all(self.txn)
+                .await?;
+            let Some(last) = page.last() else { break };
+            after = *last;
+            let unwanted: Vec<Uuid> = page.into_iter().filter(|id| !missing.remove(id)).collect();
+            self.remove(&unwanted).await?;
+        }
+        let mut missing: Vec<Uuid> = missing.into_iter().collect();
+        missing.sort_unstable();
+        self.add(&missing).await
+    }
+
+    fn returned(&self, rows: Vec<sea_orm::QueryResult>) -> Result<Vec<Uuid>> {
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in &rows {
+            ids.push(row.try_get::<Uuid>("", "member_id")?);
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn log(&mut self, kind: &'static str, ids: &[Uuid]) -> Result<()> {
+        for ids in ids.chunks(IDS_PER_ENTRY) {
+            self.append(kind, json!({ "ids": ids })).await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, kind: &'static str, payload: Value) -> Result<()> {
+        let (tenant, version, at) = (self.tenant, self.version, self.at);
+        let entry = Entry { tenant, resource: self.group, version, kind, payload, at };
+        self.position = Some(changelog::append(self.txn, entry).await?);
+        Ok(())
+    }
+
+    fn warn(&mut self, detail: String) {
+        if self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(Warning { attribute: "members.value".to_owned(), detail });
+        }
+    }
+}
+
+fn condition(selection: &Selection) -> Expr {
+    match selection {
+        Selection::Const(all) => Expr::val(1).eq(i32::from(*all)),
+        Selection::And(parts) => parts.iter().map(condition).reduce(|a, b| a.and(b)).unwrap_or_else(|| Expr::val(1).eq(1)),
+        Selection::Or(parts) => parts.iter().map(condition).reduce(|a, b| a.or(b)).unwrap_or_else(|| Expr::val(1).eq(0)),
+        Selection::Not(inner) => condition(inner).not(),
+        Selection::Id(id) => member::Column::MemberId.eq(*id),
+        Selection::Type(member_type) => member::Column::MemberType.eq(*member_type as i16),
+    }
+}

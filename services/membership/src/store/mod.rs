@@ -1,0 +1,93 @@
+//! The database of membership, on SQLite and PostgreSQL.
+//!
+//! Groups are rows with their SCIM JSON, members are rows `(tenant, group, member)`, users are a projection.
+//!
+//! **Locks.** Whoever changes a group, by attributes or members, first locks its row (`FOR NO KEY UPDATE`), so the changes
+//! of one group take effect one after the other, each as a whole, and so that no member is added to a group that is
+//! being deleted. Nothing else waits: other groups, readers, and whoever nests this group elsewhere go on.
+//!
+//! **What exists is decided when it is read.** A member row may name a user or group that is not there: parked until it
+//! arrives, or left behind by a race with its deletion. Reads join `users` and `groups`, so such a row shows nowhere and
+//! heals by itself. `member_type` is what was known when the row was written; it serves the walk down the nesting and filters.
+//!
+//! **What does not bump a group's version:** a user's deletion, deactivation or new name, and the deletion of a nested
+//! group. They change how many groups there are memberships in, which may be very many; the version says that the group
+//! itself was changed. The change log has a row for each all the same.
+
+pub mod entity;
+mod groups;
+mod list;
+mod members;
+mod projection;
+mod purge;
+mod queries;
+mod walk;
+
+use platform::clock::Clock;
+use platform::db::Database;
+use platform::db::changelog::Position;
+use platform::{Error, Result};
+use scim::{ErrorKind, Warning};
+use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
+
+pub use groups::Patch;
+pub use list::Sorting;
+pub(crate) use projection::apply as apply_user;
+pub use queries::{GroupEntry, MemberEntry};
+pub use walk::WalkedMember;
+
+/// Ids per statement: each is one of a statement's bind parameters, of which SQLite takes 32,766.
+const CHUNK: usize = 500;
+
+/// The members of this many rows are read at once; also the size of a chunk on the wire.
+pub const MEMBER_PAGE: u64 = 1000;
+
+/// The database and the time.
+#[derive(Clone)]
+pub struct Store {
+    db: Database,
+    clock: Clock,
+}
+
+impl Store {
+    /// On a migrated database.
+    pub fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// The revision that whatever is read from now on includes, at least.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn revision(&self) -> Result<Position> {
+        platform::db::changelog::latest(self.db.read()).await
+    }
+}
+
+/// A group after a write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// As it is now.
+    pub group: entity::group::Model,
+    /// Of this write; of the last one when nothing changed.
+    pub revision: Position,
+    /// What was skipped.
+    pub warnings: Vec<Warning>,
+}
+
+/// A row that breaks a unique index, in words of the domain.
+fn or_taken(error: DbErr) -> Error {
+    if !matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
+        return error.into();
+    }
+    let detail = "displayName is taken: another group of this tenant has it, in this or another case";
+    Error::new(ErrorKind::Uniqueness, detail).with_attribute("displayName").with_cause(error)
+}
+
+/// The position of the last row this transaction appended, else of the log.
+async fn position_or_latest(txn: &DatabaseTransaction, position: Option<Position>) -> Result<Position> {
+    match position {
+        Some(position) => Ok(position),
+        None => platform::db::changelog::latest(txn).await,
+    }
+}

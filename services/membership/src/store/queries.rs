@@ -1,0 +1,233 @@
+//! Who is in what: the questions, straight from the rows.
+//!
+//! The transitive ones walk up from the member by a recursive query. `UNION` visits each group once, so a cycle ends,
+//! and the walk costs the groups above the member, however large those groups are.
+
+use platform::ids::{GroupId, TenantId};
+use platform::{Error, Result};
+use scim::ErrorKind;
+use sea_orm::{ColumnTrait, ConnectionTrait, FromQueryResult, QueryFilter, QuerySelect, Statement, Value};
+use uuid::Uuid;
+
+use super::entity::{InTenant, group, user};
+use super::{MEMBER_PAGE, Store};
+use crate::domain::refs::{Depth, GroupRef, UserRef};
+
+/// A user of the projection that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEntry {
+    /// Who.
+    pub id: Uuid,
+    /// Whether it counts as a member of anything.
+    pub active: bool,
+}
+
+/// A group of a user.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct GroupEntry {
+    /// Which.
+    pub id: Uuid,
+    /// Its displayName.
+    pub display_name: String,
+    /// Its externalId.
+    pub external_id: Option<String>,
+    /// Whether the user is a member of the group itself.
+    pub direct: bool,
+}
+
+/// A group of one of several users.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct GroupOfUser {
+    /// The user.
+    pub user_id: Uuid,
+    /// The group.
+    pub id: Uuid,
+    /// Its displayName.
+    pub display_name: String,
+    /// Whether the user is a member of the group itself.
+    pub direct: bool,
+}
+
+/// A member of a group as the group shows it.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct MemberEntry {
+    /// The member's id.
+    pub id: Uuid,
+    /// Whether it is a user that exists.
+    pub is_user: bool,
+    /// Whether it is a group that exists.
+    pub is_group: bool,
+    /// Its name.
+    pub display: Option<String>,
+}
+
+/// The groups above a member, each once.
+const UP: &str = r#"WITH RECURSIVE up(group_id) AS (
+    SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id = $2
+    UNION
+    SELECT m.group_id FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
+)"#;
+
+impl Store {
+    /// The user of that name.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when several users have the name, rather than to pick one.
+    pub async fn find_user(&self, tenant: TenantId, named: &UserRef) -> Result<UserEntry> {
+        let all = user::Entity::in_tenant(tenant).filter(user::Column::Deleted.eq(false));
+        let (query, what) = match named {
+            UserRef::Id(id) => (all.filter(user::Column::UserId.eq(id.uuid())), "id"),
+            UserRef::ExternalId(id) => (all.filter(user::Column::ExternalId.eq(id.as_str())), "external id"),
+            UserRef::UserName(name) => {
+                (all.filter(user::Column::UserNameKey.eq(scim::fold_str(name))), "userName")
+            }
+        };
+        let found: Vec<(Uuid, bool)> = query
+            .select_only()
+            .columns([user::Column::UserId, user::Column::Active])
+            .limit(2)
+            .into_tuple()
+            .all(self.db.read())
+            .await?;
+        match found.as_slice() {
+            [(id, active)] => Ok(UserEntry { id: *id, active: *active }),
+            [] => Err(Error::not_found(format!("no user of this tenant has this {what}")).with_attribute("user")),
+            _ => Err(ambiguous("user", what)),
+        }
+    }
+
+    /// The group of that name.
+    ///
+    /// # Errors
+    /// As [`Store::find_user`].
+    pub async fn find_group(&self, tenant: TenantId, named: &GroupRef) -> Result<Uuid> {
+        let all = group::Entity::in_tenant(tenant);
+        let (query, what) = match named {
+            GroupRef::Id(id) => (all.filter(group::Column::Id.eq(id.uuid())), "id"),
+            GroupRef::ExternalId(id) => (all.filter(group::Column::ExternalId.eq(id.as_str())), "external id"),
+            GroupRef::DisplayName(name) => {
+                (all.filter(group::Column::DisplayNameKey.eq(scim::fold_str(name))), "displayName")
+            }
+        };
+        let found: Vec<Uuid> =
+            query.select_only().column(group::Column::Id).limit(2).into_tuple().all(self.db.read()).await?;
+        match found.as_slice() {
+            [id] => Ok(*id),
+            [] => {
+                Err(Error::not_found(format!("no group of this tenant has this {what}")).with_attribute("group"))
+            }
+            _ => Err(ambiguous("group", what)),
+        }
+    }
+
+    /// Whether the user is a member of the group; whether it is active is the caller's to judge.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn is_member(&self, tenant: TenantId, user: Uuid, group: Uuid, depth: Depth) -> Result<bool> {
+        let sql = match depth {
+            Depth::Direct => "SELECT EXISTS (SELECT 1 FROM group_members m \
+                 WHERE m.tenant_id = $1 AND m.member_id = $2 AND m.group_id = $3) AS member"
+                .to_owned(),
+            Depth::Transitive => {
+                format!("{UP} SELECT EXISTS (SELECT 1 FROM up WHERE up.group_id = $3) AS member")
+            }
+        };
+        let values = [tenant.uuid().into(), user.into(), group.into()];
+        let row = self.db.read().query_one_raw(self.statement(sql, values)).await?;
+        let row = row.ok_or_else(|| Error::internal("SELECT EXISTS returned no row"))?;
+        Ok(row.try_get("", "member")?)
+    }
+
+    /// The groups of a user with ids after `after`, ordered by id, at most `limit`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn groups_of(
+        &self,
+        tenant: TenantId,
+        user: Uuid,
+        depth: Depth,
+        after: Uuid,
+        limit: u64,
+    ) -> Result<Vec<GroupEntry>> {
+        let direct = "EXISTS (SELECT 1 FROM group_members d \
+             WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = $2)";
+        let columns = "g.id, g.display_name, g.external_id";
+        let page = "g.id > $3 ORDER BY g.id LIMIT $4";
+        let sql = match depth {
+            Depth::Direct => format!(
+                r#"SELECT {columns}, TRUE AS direct FROM group_members m
+                   JOIN "groups" g ON g.tenant_id = $1 AND g.id = m.group_id
+                   WHERE m.tenant_id = $1 AND m.member_id = $2 AND {page}"#
+            ),
+            Depth::Transitive => format!(
+                r#"{UP} SELECT {columns}, {direct} AS direct FROM up
+                   JOIN "groups" g ON g.tenant_id = $1 AND g.id = up.group_id WHERE {page}"#
+            ),
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = [tenant.uuid().into(), user.into(), after.into(), limit.into()];
+        Ok(GroupEntry::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
+    }
+
+    /// The groups of several users, active or not: ordered by user, direct ones first, then by id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn groups_of_users(&self, tenant: TenantId, users: &[Uuid]) -> Result<Vec<GroupOfUser>> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values: Vec<Value> = vec![tenant.uuid().into()];
+        let mut places = Vec::with_capacity(users.len());
+        for user in users {
+            values.push((*user).into());
+            places.push(format!("${}", values.len()));
+        }
+        let places = places.join(",");
+        let sql = format!(
+            r#"WITH RECURSIVE up(user_id, group_id) AS (
+                SELECT m.member_id, m.group_id FROM group_members m
+                WHERE m.tenant_id = $1 AND m.member_id IN ({places})
+                UNION
+                SELECT up.user_id, m.group_id FROM up
+                JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
+            ), placed AS (
+                SELECT up.user_id, g.id, g.display_name, EXISTS (SELECT 1 FROM group_members d
+                    WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = up.user_id) AS direct
+                FROM up JOIN "groups" g ON g.tenant_id = $1 AND g.id = up.group_id
+            )
+            SELECT user_id, id, display_name, direct FROM placed ORDER BY user_id, direct DESC, id"#
+        );
+        Ok(GroupOfUser::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
+    }
+
+    /// The rows of a group's members with ids after `after`, ordered by id, at most [`MEMBER_PAGE`]. Of a row whose member
+    /// does not exist neither flag is set; there is another page as long as this one is full.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn members_page(&self, tenant: TenantId, group: GroupId, after: Uuid) -> Result<Vec<MemberEntry>> {
+        let sql = format!(
+            r#"SELECT m.member_id AS id, u.user_id IS NOT NULL AS is_user, g.id IS NOT NULL AS is_group,
+                   COALESCE(u.display_name, u.user_name, g.display_name) AS display
+               FROM group_members m
+               LEFT JOIN users u ON u.tenant_id = $1 AND u.user_id = m.member_id AND NOT u.deleted
+               LEFT JOIN "groups" g ON g.tenant_id = $1 AND g.id = m.member_id
+               WHERE m.tenant_id = $1 AND m.group_id = $2 AND m.member_id > $3
+               ORDER BY m.member_id LIMIT {MEMBER_PAGE}"#
+        );
+        let values = [tenant.uuid().into(), group.uuid().into(), after.into()];
+        Ok(MemberEntry::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
+    }
+
+    pub(super) fn statement(&self, sql: String, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.db.backend(), sql, values)
+    }
+}
+
+fn ambiguous(noun: &str, what: &str) -> Error {
+    let detail = format!("several {noun}s of this tenant have this {what}: name the one you mean by its id");
+    Error::new(ErrorKind::Conflict, detail).with_attribute(noun)
+}

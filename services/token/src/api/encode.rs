@@ -1,0 +1,64 @@
+//! Domain to wire.
+
+use platform::clock::Timestamp;
+use proto::common::v1::Dialect;
+use proto::token::v1 as pb;
+
+use crate::domain::client::Client;
+use crate::domain::credential::Credential;
+use crate::domain::tenant::{State, Tenant};
+
+pub(super) fn tenant(tenant: Tenant) -> pb::Tenant {
+    let Tenant { id, name, state, preset, dialect, scim_path, version: _, created_at } = tenant;
+    let state = match state {
+        State::Active => pb::TenantState::Active,
+        State::Disabled => pb::TenantState::Disabled,
+        State::Deleting => pb::TenantState::Deleting,
+    };
+    // A dialect of a later version stays unspecified, which services refuse rather than guess.
+    let dialect = match dialect.as_str() {
+        "entra" => Dialect::Entra,
+        "okta" => Dialect::Okta,
+        "rfc" => Dialect::Rfc,
+        "interop" => Dialect::Interop,
+        _ => Dialect::Unspecified,
+    };
+    pb::Tenant {
+        id: id.to_string(),
+        name,
+        state: state.into(),
+        preset,
+        dialect: dialect.into(),
+        created_at_us: created_at.micros(),
+        scim_path,
+    }
+}
+
+pub(super) fn credential(credential: Credential) -> pb::Credential {
+    let Credential { id, tenant, label, created_at, expires_at, last_used_at, revoked_at } = credential;
+    pb::Credential {
+        id: id.to_string(),
+        tenant_id: tenant.to_string(),
+        label,
+        created_at_us: created_at.micros(),
+        expires_at_us: time(expires_at),
+        last_used_at_us: time(last_used_at),
+        revoked_at_us: time(revoked_at),
+    }
+}
+
+pub(super) fn client(client: Client) -> pb::Client {
+    let Client { id, name, tenant, scopes, created_at } = client;
+    pb::Client {
+        id: id.to_string(),
+        name,
+        tenant_id: tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
+        scopes: scopes.iter().map(|scope| scope.name().to_owned()).collect(),
+        created_at_us: created_at.micros(),
+    }
+}
+
+/// 0 for none.
+pub(super) fn time(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, Timestamp::micros)
+}

@@ -1,0 +1,119 @@
+//! Signs access tokens with the key whose turn it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::jwk::JwkSet;
+use tokio::sync::Mutex;
+
+use platform::auth::{ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, EVERY_TENANT, ISSUER, Scope};
+use platform::clock::{Clock, Timestamp};
+use platform::ids::TenantId;
+use platform::{Error, Result};
+
+use crate::domain::cipher::SecretKey;
+use crate::domain::client::join;
+use crate::domain::keys::{Ring, Rotation, SigningKey, StoredKey};
+use crate::store::{Deed, Store};
+
+/// Keys are read again this often, so that every replica sees a new one long before it signs (`keys::LEAD`).
+const REREAD_AFTER: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(super) struct Signer {
+    store: Store,
+    clock: Clock,
+    key: SecretKey,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+struct Loaded {
+    at: Timestamp,
+    ring: Ring,
+    signing_id: uuid::Uuid,
+    signing: SigningKey,
+}
+
+impl Signer {
+    /// Makes the first key when there is none, and opens the one that signs.
+    pub(super) async fn start(store: Store, clock: Clock, key: SecretKey) -> Result<Self> {
+        let signer = Self { store, clock, key, loaded: Mutex::new(None) };
+        let ring = Ring::new(signer.store.signing_keys().await?);
+        if ring.is_empty() {
+            signer.add_next(&ring).await?;
+        }
+        signer.loaded().await?;
+        Ok(signer)
+    }
+
+    /// Adds the next key, if it is time.
+    pub(super) async fn rotate(&self) -> Result<Rotation> {
+        let ring = Ring::new(self.store.signing_keys().await?);
+        self.add_next(&ring).await
+    }
+
+    /// Adds the key that follows those in `ring`, unless another replica that saw the same ring was faster.
+    async fn add_next(&self, ring: &Ring) -> Result<Rotation> {
+        let now = self.clock.now();
+        let Rotation::Add { generation, signs_from } = ring.rotate(now) else {
+            return Ok(Rotation::UnderWay);
+        };
+        let new = StoredKey::generate(&self.key, &self.clock, generation, signs_from)?;
+        let added = self.store.rotate_signing_key(new, ring.dead(now), Deed::system(now)).await?;
+        *self.loaded.lock().await = None;
+        // Another replica was faster: its key is as good as ours.
+        Ok(if added { Rotation::Add { generation, signs_from } } else { Rotation::UnderWay })
+    }
+
+    /// The public keys.
+    pub(super) async fn published(&self) -> Result<JwkSet> {
+        Ok(self.loaded().await?.ring.published(self.clock.now()))
+    }
+
+    /// An access token for `subject`, and its expiry: five minutes, or the end of what it was given for.
+    pub(super) async fn access_token(
+        &self,
+        subject: String,
+        tenant: Option<TenantId>,
+        scopes: &[Scope],
+        not_beyond: Option<Timestamp>,
+    ) -> Result<(String, Timestamp)> {
+        let loaded = self.loaded().await?;
+        let now = self.clock.now();
+        let mut exp = now.seconds() + ACCESS_TOKEN_TTL_S;
+        if let Some(end) = not_beyond {
+            exp = exp.min(end.seconds());
+        }
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: subject,
+            tenant: tenant.map_or_else(|| EVERY_TENANT.to_owned(), |tenant| tenant.to_string()),
+            scope: join(scopes),
+            iat: now.seconds(),
+            exp,
+            jti: platform::ids::new_uuid(&self.clock).to_string(),
+        };
+        Ok((loaded.signing.sign(&claims)?, Timestamp::from_micros(exp.saturating_mul(1_000_000))))
+    }
+
+    /// The keys, read and opened again when they are old or another's turn has come. Who comes meanwhile waits.
+    async fn loaded(&self) -> Result<Arc<Loaded>> {
+        let now = self.clock.now();
+        let mut loaded = self.loaded.lock().await;
+        if let Some(current) = loaded.as_ref() {
+            let fresh = current.at <= now && now < current.at.plus(REREAD_AFTER);
+            if fresh && current.ring.signing(now).is_some_and(|key| key.id == current.signing_id) {
+                return Ok(current.clone());
+            }
+        }
+        let ring = Ring::new(self.store.signing_keys().await?);
+        let Some(stored) = ring.signing(now) else {
+            return Err(Error::internal("no signing key's time has come: compare the machines' clocks"));
+        };
+        let (signing_id, signing) = (stored.id, SigningKey::open(stored, &self.key)?);
+        let current = Arc::new(Loaded { at: now, ring, signing_id, signing });
+        *loaded = Some(current.clone());
+        Ok(current)
+    }
+}

@@ -1,0 +1,158 @@
+//! The rows (`migrations/src/token`).
+
+/// A tenant.
+pub mod tenants {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "tenants")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub name: String,
+        pub name_key: String,
+        pub state: String,
+        pub preset: String,
+        pub dialect: String,
+        pub scim_path: String,
+        #[sea_orm(column_type = "JsonBinary")]
+        pub settings: Json,
+        pub version: i64,
+        pub created_at_us: i64,
+        pub updated_at_us: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A provisioning secret of a tenant.
+pub mod credentials {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "credentials")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub label: String,
+        pub secret_sha256: Vec<u8>,
+        pub created_at_us: i64,
+        pub expires_at_us: Option<i64>,
+        pub last_used_at_us: Option<i64>,
+        pub revoked_at_us: Option<i64>,
+    }
+
+    /// To the tenant, for resolving.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {
+        /// Whose it is.
+        #[sea_orm(
+            belongs_to = "super::tenants::Entity",
+            from = "Column::TenantId",
+            to = "super::tenants::Column::Id"
+        )]
+        Tenant,
+    }
+
+    impl Related<super::tenants::Entity> for Entity {
+        fn to() -> RelationDef {
+            Relation::Tenant.def()
+        }
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// An administrator's secret.
+pub mod admin_credentials {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "admin_credentials")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub secret_sha256: Vec<u8>,
+        pub created_at_us: i64,
+        pub last_used_at_us: Option<i64>,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// An OAuth client.
+pub mod clients {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "clients")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub is_system: bool,
+        pub tenant_id: Option<Uuid>,
+        pub name: String,
+        pub name_key: String,
+        pub scopes: String,
+        pub secret_sha256: Vec<u8>,
+        pub created_at_us: i64,
+    }
+
+    /// To the tenant it is bound to, if any.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {
+        /// The one tenant it may ask about.
+        #[sea_orm(
+            belongs_to = "super::tenants::Entity",
+            from = "Column::TenantId",
+            to = "super::tenants::Column::Id"
+        )]
+        Tenant,
+    }
+
+    impl Related<super::tenants::Entity> for Entity {
+        fn to() -> RelationDef {
+            Relation::Tenant.def()
+        }
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A signing key.
+pub mod signing_keys {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "signing_keys")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub generation: i64,
+        pub public_key: Vec<u8>,
+        pub sealed_private_key: Vec<u8>,
+        pub created_at_us: i64,
+        pub signs_from_us: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

@@ -1,0 +1,99 @@
+//! The rows and the transactions over them. Nothing outside names sea-orm.
+//!
+//! Every write appends to the change log in its own transaction: who did what to which row, never a secret. The last
+//! use of a secret is not a change: it is written beside, and lazily.
+
+mod clients;
+mod credentials;
+mod entities;
+mod keys;
+mod tenants;
+
+use platform::clock::Timestamp;
+use platform::db::{Database, changelog};
+use platform::ids::TenantId;
+use platform::{Error, Result};
+use scim::ErrorKind;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Select, SqlErr};
+use uuid::Uuid;
+
+pub use clients::FoundClient;
+pub use credentials::FoundCredential;
+pub(crate) use tenants::no_such_tenant;
+
+/// The token service's database. Clones share connections.
+#[derive(Clone)]
+pub struct Store {
+    db: Database,
+}
+
+impl Store {
+    /// On a migrated database.
+    pub fn new(db: Database) -> Self {
+        Self { db }
+    }
+}
+
+/// Who makes a change, and when: for the change log.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// The credential or client whose access token was presented, or `system`.
+    pub by: String,
+    /// Now.
+    pub at: Timestamp,
+}
+
+impl Deed {
+    /// The service's own doing.
+    pub fn system(at: Timestamp) -> Self {
+        Self { by: "system".to_owned(), at }
+    }
+
+    /// Records what was done to `resource`, of `tenant` or of the platform.
+    async fn record<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        kind: &'static str,
+        tenant: Option<TenantId>,
+        resource: Uuid,
+        version: i64,
+    ) -> Result<()> {
+        let entry = changelog::Entry {
+            // The log is ordered by tenant first: what belongs to the platform stands under the nil UUID.
+            tenant: tenant.unwrap_or(TenantId::from_uuid(Uuid::nil())),
+            resource,
+            version,
+            kind,
+            payload: serde_json::json!({ "by": self.by }),
+            at: self.at,
+        };
+        changelog::append(txn, entry).await?;
+        Ok(())
+    }
+}
+
+/// A query over rows that belong to the platform rather than to a tenant: tenants, clients, administrators, keys.
+fn of_platform<E: PlatformEntity>() -> Select<E> {
+    #[expect(clippy::disallowed_methods, reason = "the helper for tables that have no tenant")]
+    E::find()
+}
+
+/// The tables that [`of_platform`] may query: credentials are not among them.
+trait PlatformEntity: EntityTrait {}
+
+impl PlatformEntity for entities::tenants::Entity {}
+impl PlatformEntity for entities::admin_credentials::Entity {}
+impl PlatformEntity for entities::clients::Entity {}
+impl PlatformEntity for entities::signing_keys::Entity {}
+
+/// A unique index refused the row: says so in our words.
+fn taken(error: DbErr, what: &str) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Error::new(
+            ErrorKind::Uniqueness,
+            format!("there is already a {what} of this name (upper and lower case do not matter)"),
+        )
+        .with_attribute("name"),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,158 @@
+use platform::auth::{Scope, TokenSource};
+use platform::cache::Invalidation;
+use proto::token::v1::{
+    CreateClientRequest, CreateClientResponse, DeleteClientRequest, DeleteTenantRequest, IssueTokenRequest,
+    IssueTokenResponse, ListClientsRequest,
+};
+use secrecy::ExposeSecret;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::support::{World, assert_refused};
+
+async fn create(
+    world: &World,
+    name: &str,
+    tenant: &str,
+    scopes: &[&str],
+) -> Result<CreateClientResponse, Status> {
+    let request = CreateClientRequest {
+        name: name.to_owned(),
+        tenant_id: tenant.to_owned(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+    };
+    Ok(world.clients().create_client(world.as_admin(request).await).await?.into_inner())
+}
+
+async fn issue(world: &World, id: &str, secret: &str, scope: &str) -> Result<IssueTokenResponse, Status> {
+    let request = IssueTokenRequest {
+        client_id: id.to_owned(),
+        client_secret: secret.to_owned(),
+        scope: scope.to_owned(),
+    };
+    Ok(world.oauth().issue_token(request).await?.into_inner())
+}
+
+async fn names(world: &World) -> Vec<String> {
+    let request = world.as_admin(ListClientsRequest::default()).await;
+    let page = world.clients().list_clients(request).await.unwrap().into_inner();
+    page.clients.into_iter().map(|client| client.name).collect()
+}
+
+/// The error of RFC 6749, section 5.2.
+fn oauth_error(answer: Result<IssueTokenResponse, Status>) -> (Code, String) {
+    let status = answer.unwrap_err();
+    let mut info = status.get_details_error_info().unwrap();
+    (status.code(), info.metadata.remove("oauth_error").unwrap())
+}
+
+testkit::store_tests! {
+    service: Token;
+
+    async fn a_client_gets_a_token_for_what_it_may(db: Database) {
+        let world = World::start(db).await;
+        let (tenant, _) = world.tenant("Contoso").await;
+        let (other, _) = world.tenant("Fabrikam").await;
+        let created = create(&world, "crm", &tenant, &["memberships:read", "directory:read"]).await.unwrap();
+        let (client, secret) = (created.client.unwrap(), created.client_secret);
+
+        let all = issue(&world, &client.id, &secret, "").await.unwrap();
+        assert_eq!((all.scope.as_str(), all.expires_in_s), ("memberships:read directory:read", 300));
+        let some = issue(&world, &client.id, &secret, "directory:read").await.unwrap();
+        assert_eq!(some.scope, "directory:read");
+        let caller = world.verifier.verify(&some.access_token).await.unwrap();
+        assert_eq!(caller.subject(), client.id);
+        assert!(caller.authorize(Scope::DirectoryRead, &tenant).is_ok());
+        assert!(caller.authorize(Scope::DirectoryRead, &other).is_err());
+        assert!(caller.authorize(Scope::MembershipsRead, &tenant).is_err(), "it did not ask for that");
+
+        let created = create(&world, "billing", "", &["memberships:read"]).await.unwrap();
+        let token = issue(&world, &created.client.unwrap().id, &created.client_secret, "").await.unwrap();
+        let caller = world.verifier.verify(&token.access_token).await.unwrap();
+        for tenant in [&tenant, &other] {
+            assert!(caller.authorize(Scope::MembershipsRead, tenant).is_ok(), "a client for all tenants");
+        }
+    }
+
+    async fn refusals_are_those_of_rfc_6749(db: Database) {
+        let world = World::start(db).await;
+        let (tenant, provisioning) = world.tenant("Contoso").await;
+        let created = create(&world, "crm", &tenant, &["memberships:read"]).await.unwrap();
+        let other = create(&world, "other", "", &["memberships:read"]).await.unwrap();
+        let (id, secret) = (created.client.unwrap().id, created.client_secret);
+        let client = (Code::Unauthenticated, "invalid_client".to_owned());
+        let scope = (Code::InvalidArgument, "invalid_scope".to_owned());
+        for (wrong_id, wrong_secret) in [
+            (id.as_str(), other.client_secret.as_str()),
+            (&other.client.unwrap().id, &secret),
+            (&id, &provisioning),
+            (&id, &world.admin_secret),
+            (&id, ""),
+            (&id, &secret[1..]),
+            ("crm", &secret),
+        ] {
+            assert_eq!(oauth_error(issue(&world, wrong_id, wrong_secret, "").await), client, "{wrong_id}");
+        }
+        for wrong in ["admin", "internal", "scim", "directory:read", "memberships:read nonsense"] {
+            assert_eq!(oauth_error(issue(&world, &id, &secret, wrong).await), scope, "{wrong}");
+        }
+        let missing = (Code::InvalidArgument, "invalid_request".to_owned());
+        assert_eq!(oauth_error(issue(&world, "", &secret, "").await), missing);
+
+        let request = world.as_admin(DeleteTenantRequest { id: tenant }).await;
+        world.tenants().delete_tenant(request).await.unwrap();
+        assert_eq!(oauth_error(issue(&world, &id, &secret, "").await), client, "its tenant is going");
+    }
+
+    async fn a_client_cannot_resolve_and_is_not_given_more_than_reading(db: Database) {
+        let world = World::start(db).await;
+        let created = create(&world, "crm", "", &["directory:read"]).await.unwrap();
+        let answer = world.resolve(&created.client_secret).await;
+        assert_refused(answer, Code::Unauthenticated, "Unauthenticated");
+        for wrong in [&["admin"][..], &["internal"], &["scim"], &[], &["directory:read", "nonsense"]] {
+            assert_refused(create(&world, "x", "", wrong).await, Code::InvalidArgument, "InvalidValue");
+        }
+        assert_refused(create(&world, "CRM", "", &["directory:read"]).await, Code::AlreadyExists, "Uniqueness");
+        let unknown = "0198f3c2-a1b4-7c3d-8e9f-001122334455";
+        assert_refused(create(&world, "y", unknown, &["directory:read"]).await, Code::NotFound, "NotFound");
+        assert_eq!(names(&world).await, ["crm"]);
+    }
+
+    async fn a_deleted_client_is_gone(db: Database) {
+        let mut world = World::start(db).await;
+        let created = create(&world, "crm", "", &["directory:read"]).await.unwrap();
+        let id = created.client.unwrap().id;
+        world.told();
+        for told in [vec![Invalidation::Client(id.parse().unwrap())], vec![]] {
+            let request = world.as_admin(DeleteClientRequest { id: id.clone() }).await;
+            world.clients().delete_client(request).await.unwrap();
+            assert_eq!(world.told(), told);
+        }
+        let (_, error) = oauth_error(issue(&world, &id, &created.client_secret, "").await);
+        assert_eq!(error, "invalid_client");
+    }
+
+    async fn the_platforms_own_clients_are_replaced_and_not_in_reach(db: Database) {
+        let mut world = World::start(db).await;
+        let scopes = [Scope::Internal, Scope::DirectoryRead];
+        let (first, first_secret) = world.service.ensure_system_client("membership", &scopes).await.unwrap();
+        let (second, second_secret) = world.service.ensure_system_client("membership", &scopes).await.unwrap();
+        assert_eq!(world.told(), [Invalidation::Client(first)]);
+        let (_, error) = oauth_error(issue(&world, &first.to_string(), first_secret.expose_secret(), "").await);
+        assert_eq!(error, "invalid_client");
+
+        // The API neither lists nor deletes it, and may use its name.
+        assert!(names(&world).await.is_empty());
+        let request = world.as_admin(DeleteClientRequest { id: second.to_string() }).await;
+        world.clients().delete_client(request).await.unwrap();
+        create(&world, "Membership", "", &["directory:read"]).await.unwrap();
+        let source = TokenSource::client_credentials(
+            world.transport.clone(),
+            second.to_string(),
+            second_secret,
+            world.clock.clone(),
+        );
+        let token = source.token().await.unwrap();
+        world.verifier.verify(&token).await.unwrap().authorize_platform(Scope::Internal).unwrap();
+    }
+}
