@@ -1,0 +1,88 @@
+//! What a request to the admin API says.
+
+use ::scim::ErrorKind;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use http::request::Parts;
+use platform::ids::TenantId;
+use proto::token::v1::{GetTenantRequest, Tenant, get_tenant_request};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::App;
+use crate::error::{Error, Problem, Result};
+use crate::scim::request::{check_media_type, read};
+use crate::tenant::Administrator;
+
+/// Nothing that the admin API takes comes near.
+const BODY_LIMIT: usize = 64 * 1024;
+
+impl<S: Sync> FromRequestParts<S> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let administrator = parts.extensions.get::<Administrator>().cloned();
+        Ok(administrator
+            .ok_or_else(|| Error::broken_contract("an admin handler was mounted outside of admin::routes"))?)
+    }
+}
+
+/// The variable parts of the path. What does not decode names nothing.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, app).await;
+        let Path(names) =
+            path.map_err(|_| Error::new(ErrorKind::NotFound, "the path does not decode to UTF-8"))?;
+        Ok(Self(names))
+    }
+}
+
+/// A JSON body. Unknown fields are refused: a misspelt one must not be ignored.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
+        check_media_type(request.headers(), &["application/json"])?;
+        let body = read(request, BODY_LIMIT).await?;
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            Error::new(ErrorKind::InvalidSyntax, format!("the body does not fit: {error}"))
+        })?;
+        Ok(Self(value))
+    }
+}
+
+/// Which page of a list: `page_size` (at most 1000, default 100) and `page_token` (`next_page_token` of the one before).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Page {
+    pub(crate) page_size: i32,
+    pub(crate) page_token: String,
+}
+
+impl FromRequestParts<App> for Page {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let page = Query::<Self>::try_from_uri(&parts.uri);
+        let page = page.map(|Query(page)| page).ok().filter(|page| page.page_size >= 0);
+        Ok(page.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidValue, "page_size must be an integer from 1 to 1000")
+        })?)
+    }
+}
+
+/// The tenant of this id or name.
+pub(crate) async fn tenant(app: &App, administrator: &Administrator, id_or_name: &str) -> Result<Tenant> {
+    let named = match id_or_name.parse::<TenantId>() {
+        Ok(id) => get_tenant_request::Tenant::Id(id.to_string()),
+        Err(_) => get_tenant_request::Tenant::Name(id_or_name.to_owned()),
+    };
+    let request = administrator.call(GetTenantRequest { tenant: Some(named) })?;
+    let answer = app.clients.tenants.clone().get_tenant(request).await?.into_inner();
+    answer.tenant.ok_or_else(|| Error::broken_contract("GetTenant answered without the tenant"))
+}

@@ -1,0 +1,66 @@
+//! The gRPC clients of the gateway.
+
+use platform::transport::{MAX_MESSAGE_BYTES, Transport};
+use proto::identity::v1::users_client::UsersClient;
+use proto::membership::v1::groups_client::GroupsClient;
+use proto::membership::v1::projection_client::ProjectionClient;
+use proto::token::v1::clients_client::ClientsClient;
+use proto::token::v1::credentials_client::CredentialsClient;
+use proto::token::v1::keys_client::KeysClient;
+use proto::token::v1::o_auth_client::OAuthClient;
+use proto::token::v1::tenants_client::TenantsClient;
+use proto::{identity, membership};
+use tonic_health::pb::health_client::HealthClient;
+
+/// One client of each service the gateway calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Clients {
+    /// Provisioning of users.
+    pub users: UsersClient<Transport>,
+    /// Purging users.
+    pub identity_data: identity::v1::tenant_data_client::TenantDataClient<Transport>,
+    /// Provisioning of groups.
+    pub groups: GroupsClient<Transport>,
+    /// Membership's copy of the users.
+    pub projection: ProjectionClient<Transport>,
+    /// Purging groups.
+    pub membership_data: membership::v1::tenant_data_client::TenantDataClient<Transport>,
+    /// Tenants.
+    pub tenants: TenantsClient<Transport>,
+    /// Bearer secrets.
+    pub credentials: CredentialsClient<Transport>,
+    /// OAuth clients.
+    pub clients: ClientsClient<Transport>,
+    /// Token endpoint.
+    pub oauth: OAuthClient<Transport>,
+    /// Public keys.
+    pub keys: KeysClient<Transport>,
+    /// Health of each service, with the name it goes by.
+    pub health: [(&'static str, HealthClient<Transport>); 3],
+}
+
+impl Clients {
+    /// Clients of the three services on these transports.
+    pub fn new(identity: Transport, membership: Transport, token: Transport) -> Self {
+        // A page of a thousand users is larger than tonic's default of 4 MiB for one message.
+        let users = UsersClient::new(identity.clone());
+        let groups = GroupsClient::new(membership.clone());
+        Self {
+            users: users.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            identity_data: identity::v1::tenant_data_client::TenantDataClient::new(identity.clone()),
+            groups: groups.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            projection: ProjectionClient::new(membership.clone()),
+            membership_data: membership::v1::tenant_data_client::TenantDataClient::new(membership.clone()),
+            tenants: TenantsClient::new(token.clone()),
+            credentials: CredentialsClient::new(token.clone()),
+            clients: ClientsClient::new(token.clone()),
+            oauth: OAuthClient::new(token.clone()),
+            keys: KeysClient::new(token.clone()),
+            health: [
+                ("identity", HealthClient::new(identity)),
+                ("membership", HealthClient::new(membership)),
+                ("token", HealthClient::new(token)),
+            ],
+        }
+    }
+}

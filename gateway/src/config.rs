@@ -1,0 +1,97 @@
+//! Settings of the gateway.
+
+use std::time::Duration;
+
+use http::Uri;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// Access tokens live no longer, so nothing is gained by remembering longer.
+const LONGEST_TTL_SECONDS: u64 = 300;
+
+/// Settings of the gateway. What is not named keeps its default.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Scheme, host and port under which clients reach the gateway, e.g. `https://scim.example.com`; it stands in
+    /// every `location` and `$ref`. Empty: taken from each request's `Host`.
+    #[serde(deserialize_with = "public_url")]
+    pub public_url: String,
+    /// Believe `X-Forwarded-Proto` and `X-Forwarded-Host`. Only behind a proxy that sets them itself.
+    pub trust_forwarded: bool,
+    /// Largest request body, bytes. Larger ones get 413.
+    pub body_limit_bytes: usize,
+    /// Requests per second that a tenant may make for long.
+    pub rate_limit_per_second: u32,
+    /// Requests that a tenant may make at once after a pause.
+    pub rate_limit_burst: u32,
+    /// How long a resolved bearer token is remembered, seconds. The backstop where a revocation does not arrive.
+    pub context_cache_ttl_seconds: u64,
+    /// Resources in a page of a list when the client does not say how many.
+    pub default_page_size: u32,
+    /// Most resources in a page of a list; at most 1000.
+    pub max_page_size: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            public_url: String::new(),
+            trust_forwarded: false,
+            body_limit_bytes: 4 * 1024 * 1024,
+            rate_limit_per_second: 300,
+            rate_limit_burst: 1000,
+            context_cache_ttl_seconds: 30,
+            default_page_size: 100,
+            max_page_size: 1000,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn context_cache_ttl(&self) -> Duration {
+        Duration::from_secs(self.context_cache_ttl_seconds.min(LONGEST_TTL_SECONDS))
+    }
+
+    /// Never more than membership answers in one batch of `ListGroupsOfUsers`.
+    pub(crate) fn max_page_size(&self) -> i64 {
+        i64::from(self.max_page_size.clamp(1, 1000))
+    }
+
+    pub(crate) fn default_page_size(&self) -> i64 {
+        i64::from(self.default_page_size).clamp(1, self.max_page_size())
+    }
+}
+
+/// A wrong one would be found out only by the clients that follow a `location`.
+fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let uri: Option<Uri> = text.parse().ok();
+    let good = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some()
+            && uri.query().is_none()
+    });
+    if text.is_empty() || good {
+        return Ok(text);
+    }
+    Err(D::Error::custom("public_url must be like `https://scim.example.com`, or empty"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_keeps_its_default_and_what_is_misspelt_is_refused() {
+        let read = |json: &str| serde_json::from_str::<Config>(json);
+        assert_eq!(read("{}").unwrap(), Config::default());
+        assert_eq!(read(r#"{"rate_limit_burst":7}"#).unwrap().rate_limit_burst, 7);
+        assert!(read(r#"{"rate_limit":7}"#).is_err());
+        assert!(read(r#"{"public_url":"https://scim.example.com"}"#).is_ok());
+        for bad in ["scim.example.com", "ftp://a", "https://", "https://a?b", "not a url"] {
+            let error = read(&format!(r#"{{"public_url":"{bad}"}}"#)).unwrap_err().to_string();
+            assert!(error.contains("public_url must be"), "{bad}: {error}");
+        }
+    }
+}

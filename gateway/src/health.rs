@@ -1,0 +1,52 @@
+//! Probes: does the process live, and do the services behind it answer.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use serde_json::{Map, json};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::App;
+use platform::transport::Transport;
+
+/// A probe that waits longer than the prober's own time-out is of no use.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
+}
+
+async fn healthz() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+async fn readyz(State(app): State<App>) -> Response {
+    let [a, b, c] = &app.clients.health;
+    let answers = futures::join!(answers(&a.1), answers(&b.1), answers(&c.1));
+    let mut services = Map::new();
+    for (name, answered) in [(a.0, answers.0), (b.0, answers.1), (c.0, answers.2)] {
+        services.insert(name.to_owned(), json!(if answered { "ok" } else { "unavailable" }));
+    }
+    let ready = services.values().all(|state| state == "ok");
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let state = if ready { "ready" } else { "not ready" };
+    (status, Json(json!({"status": state, "services": services}))).into_response()
+}
+
+async fn answers(client: &HealthClient<Transport>) -> bool {
+    let mut client = client.clone();
+    let check = client.check(HealthCheckRequest { service: String::new() });
+    match tokio::time::timeout(PATIENCE, check).await {
+        Ok(Ok(answer)) => answer.get_ref().status() == ServingStatus::Serving,
+        // In process there need be no health service: whoever says so is there.
+        Ok(Err(status)) => status.code() == Code::Unimplemented,
+        Err(_) => false,
+    }
+}

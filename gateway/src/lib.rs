@@ -1,0 +1,99 @@
+//! The gateway: HTTP in, gRPC out. It knows who asks ([`tenant`]), how often they may ([`rate_limit`]), and how SCIM, the
+//! admin API and OAuth look over HTTP. It has no database and no rules of its own: those live in the services.
+//!
+//! # Adding an endpoint
+//! 1. A handler in the file of its resource (`scim/users.rs`, `admin/tenants.rs`, ...): extract, one call, render.
+//! 2. Its route in the `routes()` of the same folder's `mod.rs`. Whatever is mounted there is behind the bearer token.
+//! 3. A test in `tests/` against a fake service.
+#![warn(missing_docs)]
+
+mod admin;
+mod base_url;
+mod clients;
+mod config;
+mod error;
+mod headers;
+mod health;
+mod oauth;
+mod observe;
+mod rate_limit;
+mod scim;
+mod tenant;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use platform::cache::Invalidations;
+use platform::clock::Clock;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use clients::Clients;
+pub use config::Config;
+
+/// The HTTP side of Rollcall. Clones share caches and limits.
+#[derive(Clone)]
+pub struct Gateway {
+    app: App,
+}
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    clients: Clients,
+    config: Config,
+    clock: Clock,
+    invalidations: Invalidations,
+    sessions: tenant::Sessions,
+    limiter: rate_limit::Limiter,
+    discovery: scim::discovery::Documents,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Gateway {
+    /// A gateway in front of these services. `invalidations` is what the token service publishes revocations to.
+    pub fn new(clients: Clients, config: Config, invalidations: Invalidations, clock: Clock) -> Self {
+        let sessions = tenant::Sessions::new(
+            clients.credentials.clone(),
+            config.context_cache_ttl(),
+            &invalidations,
+            clock.clone(),
+        );
+        let shared = Shared {
+            sessions,
+            limiter: rate_limit::Limiter::new(config.rate_limit_per_second, config.rate_limit_burst),
+            discovery: scim::discovery::Documents::new(&config),
+            clients,
+            config,
+            clock,
+            invalidations,
+        };
+        Self { app: App(Arc::new(shared)) }
+    }
+
+    /// All routes, ready to be served.
+    pub fn router(&self) -> Router {
+        let app = &self.app;
+        let mut router = Router::new();
+        for mount in scim::MOUNTS {
+            router = router.nest(mount, scim::routes(app, mount));
+        }
+        router
+            .nest("/admin/v1", admin::routes(app))
+            .merge(oauth::routes())
+            .merge(health::routes())
+            .fallback(error::no_such_endpoint)
+            .layer(CatchPanicLayer::custom(error::panicked))
+            .layer(from_fn_with_state(app.clone(), observe::observe))
+            .with_state(app.clone())
+    }
+}

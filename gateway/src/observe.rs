@@ -1,0 +1,52 @@
+//! One span and one log line per request: method, route, status, tenant, request id, time taken.
+//! Never the query string, a header or a body: they hold tokens and personal data.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use crate::App;
+use crate::headers::{self, REQUEST_ID, RequestId};
+
+/// Outermost of all: gives the request its id and writes down how it went.
+pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers(), &app.clock);
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!(
+        "http",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = %method,
+        http.route = %route,
+        http.response.status_code = Empty,
+        request.id = %id.0,
+        tenant.id = Empty,
+    );
+    request.extensions_mut().insert(id.clone());
+    let started = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    response.headers_mut().extend(headers::value(&id.0).map(|value| (REQUEST_ID, value)));
+    let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
+    let took_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let _entered = span.enter();
+    // Probes come every few seconds for ever.
+    if route == "/healthz" || route == "/readyz" {
+        tracing::debug!(status, took_ms, "{method} {route} {status}");
+    } else {
+        tracing::info!(status, took_ms, "{method} {route} {status}");
+    }
+    response
+}
+
+/// Notes the tenant on the request's span, once it is known.
+pub(crate) fn note_tenant(tenant: platform::ids::TenantId) {
+    Span::current().record("tenant.id", tracing::field::display(tenant));
+}

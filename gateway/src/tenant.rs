@@ -1,0 +1,271 @@
+//! From the bearer token to the tenant: the first thing that happens to a request, before anything else of it is read.
+//!
+//! A secret is resolved by the token service and remembered for some seconds under its SHA-256, never in clear. One
+//! lookup at a time per secret; revocations drop what is remembered at once ([`platform::cache::Invalidations`]).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::scim::ErrorKind;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use platform::auth::{self, Scope};
+use platform::cache::{Invalidation, Invalidations};
+use platform::clock::{Clock, Timestamp};
+use platform::ids::TenantId;
+use platform::transport::Transport;
+use proto::common::v1::Dialect;
+use proto::token::v1::credentials_client::CredentialsClient;
+use proto::token::v1::{ResolveRequest, ResolveResponse, TenantState};
+use sha2::{Digest, Sha256};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use crate::App;
+use crate::error::{Error, Problem, Result};
+use crate::observe;
+
+const MAX_REMEMBERED: u64 = 100_000;
+/// An unknown secret is remembered this long: enough to blunt a flood of one wrong secret.
+const REFUSAL_TTL: Duration = Duration::from_secs(1);
+/// An access token is not used in the last seconds of its life: it must survive the call, and clocks differ.
+const TOKEN_MARGIN: Duration = Duration::from_secs(10);
+/// No secret and no JWT of ours comes near.
+const MAX_SECRET_LENGTH: usize = 8 * 1024;
+
+/// What a bearer secret stands for. Not `Debug`: it holds an access token.
+pub(crate) struct Session {
+    credential_id: String,
+    tenant: Option<Tenant>,
+    scopes: Vec<Scope>,
+    access_token: String,
+}
+
+/// The tenant of a request, and how its client speaks SCIM.
+#[derive(Clone, Copy)]
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    pub(crate) dialect: Dialect,
+}
+
+/// Somebody who may provision a tenant. A SCIM handler cannot be reached without one.
+#[derive(Clone)]
+pub(crate) struct Provisioner {
+    pub(crate) tenant: Tenant,
+    session: Arc<Session>,
+}
+
+/// Somebody who may administer the platform. An admin handler cannot be reached without one.
+#[derive(Clone)]
+pub(crate) struct Administrator {
+    session: Arc<Session>,
+}
+
+impl Provisioner {
+    /// The message with the tenant's access token.
+    pub(crate) fn call<T>(&self, message: T) -> Result<tonic::Request<T>> {
+        Ok(auth::with_token(message, &self.session.access_token)?)
+    }
+}
+
+impl Administrator {
+    /// The message with the administrator's access token.
+    pub(crate) fn call<T>(&self, message: T) -> Result<tonic::Request<T>> {
+        Ok(auth::with_token(message, &self.session.access_token)?)
+    }
+}
+
+/// Lets a request through to SCIM with a [`Provisioner`], within the tenant's rate.
+pub(crate) async fn require_tenant(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let provisioner = async {
+        let session = app.sessions.of(headers).await?;
+        let Some(tenant) = session.tenant.filter(|_| session.scopes.contains(&Scope::Scim)) else {
+            let detail =
+                "this token is not for SCIM: use the token that was shown when the tenant was created";
+            return Err(Error::new(ErrorKind::Forbidden, detail));
+        };
+        observe::note_tenant(tenant.id);
+        app.limiter.check(tenant.id)?;
+        Ok(Provisioner { tenant, session })
+    };
+    match provisioner.await {
+        Ok(provisioner) => {
+            request.extensions_mut().insert(provisioner);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Lets a request through to the admin API with an [`Administrator`].
+pub(crate) async fn require_admin(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let session = match app.sessions.of(request.headers()).await {
+        Ok(session) => session,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    if session.tenant.is_some() || !session.scopes.contains(&Scope::Admin) {
+        let detail = "this token is not for the admin API: use the admin token";
+        return Problem::from(Error::new(ErrorKind::Forbidden, detail)).into_response();
+    }
+    request.extensions_mut().insert(Administrator { session });
+    next.run(request).await
+}
+
+/// Remembers what secrets stand for.
+pub(crate) struct Sessions {
+    credentials: CredentialsClient<Transport>,
+    clock: Clock,
+    ttl: Duration,
+    entries: moka::future::Cache<[u8; 32], Entry>,
+    inbox: Mutex<broadcast::Receiver<Invalidation>>,
+    /// Counts invalidations, so that a lookup notices that one overtook it.
+    generation: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Entry {
+    outcome: Result<Arc<Session>, ::scim::Error>,
+    good_until: Timestamp,
+}
+
+impl Sessions {
+    pub(crate) fn new(
+        credentials: CredentialsClient<Transport>,
+        ttl: Duration,
+        invalidations: &Invalidations,
+        clock: Clock,
+    ) -> Self {
+        // The time to live is kept by `good_until`, on the clock that was passed in; here it only frees memory.
+        let entries = moka::future::Cache::builder()
+            .max_capacity(MAX_REMEMBERED)
+            .time_to_live(ttl.max(REFUSAL_TTL))
+            .support_invalidation_closures()
+            .build();
+        let inbox = Mutex::new(invalidations.subscribe());
+        Self { credentials, clock, ttl, entries, inbox, generation: AtomicU64::new(0) }
+    }
+
+    /// The session of the request's bearer token.
+    ///
+    /// # Errors
+    /// `Unauthenticated` for none or one that is no good, `Unavailable` when nobody can tell.
+    async fn of(&self, headers: &HeaderMap) -> Result<Arc<Session>> {
+        let secret = bearer(headers)?;
+        self.drop_invalidated();
+        let key: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        let now = self.clock.now();
+        let stale = |entry: &Entry| entry.good_until <= now;
+        let entry = self.entries.entry(key).or_insert_with_if(self.look_up(secret), stale).await;
+        Ok(entry.into_value().outcome?)
+    }
+
+    async fn look_up(&self, secret: &str) -> Entry {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let request = ResolveRequest { secret: secret.to_owned() };
+        let answer = self.credentials.clone().resolve(request).await;
+        let now = self.clock.now();
+        let mut entry = match answer {
+            Ok(answer) => self.remember(answer.into_inner(), now),
+            Err(status) => refusal(platform::Error::from(status), now),
+        };
+        // Revoked while we asked: the answer may be from before. It serves those who wait for it, and no one after.
+        self.drop_invalidated();
+        if self.generation.load(Ordering::SeqCst) != generation {
+            entry.good_until = now;
+        }
+        entry
+    }
+
+    fn remember(&self, answer: ResolveResponse, now: Timestamp) -> Entry {
+        let token_good_until = Timestamp::from_micros(answer.access_token_expires_at_us).minus(TOKEN_MARGIN);
+        let mut good_until = now.plus(self.ttl).min(token_good_until);
+        if answer.credential_expires_at_us != 0 {
+            good_until = good_until.min(Timestamp::from_micros(answer.credential_expires_at_us));
+        }
+        match session(answer) {
+            Ok(session) => Entry { outcome: Ok(Arc::new(session)), good_until },
+            Err(error) => refusal(error, now),
+        }
+    }
+
+    /// Takes in what was invalidated since the last look. Done before each lookup, so that whoever asks after a
+    /// revocation was published never sees the old answer.
+    fn drop_invalidated(&self) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match inbox.try_recv() {
+                Ok(what) => self.drop_entries(what),
+                Err(TryRecvError::Lagged(_)) => self.entries.invalidate_all(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn drop_entries(&self, what: Invalidation) {
+        let dropped = self.entries.invalidate_entries_if(move |_, entry| {
+            let Ok(session) = &entry.outcome else { return false };
+            match what {
+                Invalidation::Credential(id) => session.credential_id == id.to_string(),
+                Invalidation::Client(id) => session.credential_id == id.to_string(),
+                Invalidation::Tenant(id) => session.tenant.is_some_and(|tenant| tenant.id == id),
+            }
+        });
+        if dropped.is_err() {
+            self.entries.invalidate_all();
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let missing = || {
+        Error::new(
+            ErrorKind::Unauthenticated,
+            "send the tenant's token in the header `Authorization: Bearer <token>`",
+        )
+    };
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (sent.next(), sent.next()) else { return Err(missing()) };
+    let value = value.to_str().map_err(|_| missing())?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > MAX_SECRET_LENGTH {
+        return Err(missing());
+    }
+    Ok(token)
+}
+
+/// Only a refusal is remembered. That nobody could answer is told to those who wait, and the next one asks again.
+fn refusal(error: platform::Error, now: Timestamp) -> Entry {
+    let refused = error.kind == ErrorKind::Unauthenticated;
+    if let Some(cause) = &error.cause {
+        tracing::error!(error.cause = %cause, "a bearer token could not be resolved: {}", error.detail);
+    }
+    let good_until = if refused { now.plus(REFUSAL_TTL) } else { now };
+    Entry { outcome: Err(::scim::Error::new(error.kind, error.detail)), good_until }
+}
+
+fn session(answer: ResolveResponse) -> Result<Session, platform::Error> {
+    let ResolveResponse { tenant, credential_id, scopes, access_token, .. } = answer;
+    let tenant = match tenant {
+        None => None,
+        Some(tenant) if tenant.state() != TenantState::Active => {
+            return Err(platform::Error::unauthenticated("the tenant of this token is not active"));
+        }
+        Some(tenant) => {
+            let id = tenant
+                .id
+                .parse()
+                .map_err(|_| platform::Error::internal("Resolve named a tenant without an id"))?;
+            Some(Tenant { id, dialect: tenant.dialect() })
+        }
+    };
+    let scopes = scopes.iter().filter_map(|name| Scope::from_name(name)).collect();
+    Ok(Session { credential_id, tenant, scopes, access_token })
+}

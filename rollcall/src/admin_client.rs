@@ -1,0 +1,117 @@
+//! A client of the admin API (`/admin/v1`), for the command line and the demo.
+
+use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Where the server is and how to be let in. Shared by every verb that talks to a running server.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Connection {
+    /// Base URL of the server.
+    #[arg(
+        long,
+        env = "ROLLCALL_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        global = true
+    )]
+    server: String,
+    /// Admin token: the content of DIR/admin-token of a standalone server.
+    #[arg(long, env = "ROLLCALL_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
+    admin_token: Option<String>,
+}
+
+pub(crate) struct AdminClient {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Connection {
+    pub(crate) fn client(&self) -> anyhow::Result<AdminClient> {
+        let token = self.admin_token.clone().context(
+            "no admin token: pass --admin-token or set ROLLCALL_ADMIN_TOKEN \
+             (a standalone server wrote it to the file admin-token in its data directory)",
+        )?;
+        AdminClient::new(&self.server, token.trim())
+    }
+}
+
+impl AdminClient {
+    pub(crate) fn new(server: &str, token: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
+        Ok(Self { http, base: format!("{}/admin/v1", server.trim_end_matches('/')), token: token.to_owned() })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> anyhow::Result<T> {
+        let request = self.http.get(self.url(path, query)?);
+        let body = self.send(request, path).await?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("the server's answer to GET {path} is not what this version expects"))
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
+        let answer = self.send(self.http.post(self.url(path, &[])?).json(body), path).await?;
+        serde_json::from_slice(&answer)
+            .with_context(|| format!("the server's answer to POST {path} is not what this version expects"))
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.send(self.http.delete(self.url(path, &[])?), path).await?;
+        Ok(())
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<reqwest::Url> {
+        let text = format!("{}{path}", self.base);
+        reqwest::Url::parse_with_params(&text, query).with_context(|| {
+            format!("`{}` is not a URL; --server wants one such as http://127.0.0.1:8080", self.base)
+        })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> anyhow::Result<Vec<u8>> {
+        let answer = request
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .with_context(|| format!("no answer from {}: is the server running there?", self.base))?;
+        let status = answer.status();
+        let body = answer.bytes().await.context("the answer broke off")?;
+        if status.is_success() {
+            return Ok(body.to_vec());
+        }
+        let detail = serde_json::from_slice::<Value>(&body)
+            .ok()
+            .and_then(|body| body["detail"].as_str().map(str::to_owned));
+        match detail {
+            Some(detail) => bail!("{detail} ({status})"),
+            None => bail!("the server answered {status} to {path}"),
+        }
+    }
+}
+
+/// One path segment, percent-encoded: a tenant's name may contain anything.
+pub(crate) fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => encoded.push(char::from(byte)),
+            // A dot is percent-encoded too, lest a tenant named ".." walk up the path.
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn names_stay_one_segment() {
+        assert_eq!(segment("Contoso AG/../x"), "Contoso%20AG%2F%2E%2E%2Fx");
+    }
+}

@@ -1,0 +1,157 @@
+//! `rollcall tenant …`
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::table;
+use crate::admin_client::{AdminClient, Connection, segment};
+
+/// `rollcall tenant`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    connection: Connection,
+    /// Print JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Create a tenant and print the Tenant URL and Secret Token to paste into the identity provider.
+    Create {
+        /// Unique name, e.g. the organization's.
+        name: String,
+        /// Settings to start from.
+        #[arg(long, default_value = "entra", value_parser = ["entra", "zeeg", "ziflow", "directory-sync"])]
+        preset: String,
+    },
+    /// List the tenants.
+    List,
+    /// Show one tenant.
+    Show {
+        /// Name or id.
+        tenant: String,
+    },
+    /// Delete a tenant with its users, groups and credentials. Cannot be undone.
+    Delete {
+        /// Name or id.
+        tenant: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Tenant {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+}
+
+/// The answer to the creation of a tenant.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Created {
+    pub(crate) tenant: Tenant,
+    pub(crate) base_url: String,
+    pub(crate) token: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    tenants: Vec<Tenant>,
+    #[serde(default)]
+    next_page_token: String,
+}
+
+pub(crate) async fn create(client: &AdminClient, name: &str, preset: &str) -> anyhow::Result<Created> {
+    client.post("/tenants", &json!({ "name": name, "preset": preset })).await
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let client = arguments.connection.client()?;
+    match arguments.verb {
+        Verb::Create { name, preset } => {
+            let created = create(&client, &name, &preset).await?;
+            if arguments.json {
+                return table::json(&created);
+            }
+            table::line(&format!("Created tenant {} ({}).\n", created.tenant.name, created.tenant.id));
+            table::line("Paste into the identity provider (Entra ID: Provisioning > Admin Credentials):");
+            table::line(&format!("  Tenant URL    {}", created.base_url));
+            table::line(&format!("  Secret Token  {}", created.token));
+            table::line("\nThe token is not shown again.");
+        }
+        Verb::List => list(&client, arguments.json).await?,
+        Verb::Show { tenant } => {
+            let tenant: Tenant = client.get(&format!("/tenants/{}", segment(&tenant)), &[]).await?;
+            if arguments.json {
+                return table::json(&tenant);
+            }
+            print(std::slice::from_ref(&tenant));
+        }
+        Verb::Delete { tenant, yes } => {
+            let found: Tenant = client.get(&format!("/tenants/{}", segment(&tenant)), &[]).await?;
+            if !yes && !arguments.json {
+                confirm(&found)?;
+            }
+            client.delete(&format!("/tenants/{}", segment(&found.id))).await?;
+            if arguments.json {
+                return table::json(&json!({ "deleted": { "id": found.id, "name": found.name } }));
+            }
+            table::line(&format!("Deleted tenant {} ({}).", found.name, found.id));
+        }
+    }
+    Ok(())
+}
+
+async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {
+    let mut tenants = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page: Page = client.get("/tenants", &[("page_token", &token)]).await?;
+        tenants.extend(page.tenants);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        token = page.next_page_token;
+    }
+    if as_json {
+        return table::json(&json!({ "tenants": tenants }));
+    }
+    print(&tenants);
+    Ok(())
+}
+
+fn print(tenants: &[Tenant]) {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let rows: Vec<_> = tenants
+        .iter()
+        .map(|t| vec![t.name.clone(), t.id.clone(), text(&t.state), text(&t.preset), text(&t.created_at)])
+        .collect();
+    table::print(&["NAME", "ID", "STATE", "PRESET", "CREATED"], &rows);
+}
+
+fn confirm(tenant: &Tenant) -> anyhow::Result<()> {
+    table::line(&format!(
+        "This deletes tenant {} ({}) with all its users, groups and credentials, for good.\nType its name to go on:",
+        tenant.name, tenant.id
+    ));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    anyhow::ensure!(
+        answer.trim() == tenant.name,
+        "nothing was deleted: that is not its name (scripts pass --yes)"
+    );
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The one binary of Rollcall. `rollcall --help` says what it can do; each module here is one of its verbs.
+
+mod admin_client;
+mod cli;
+mod demo;
+mod settings;
+mod standalone;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "rollcall", version, about, long_about = None, propagate_version = true)]
+#[command(about = "Rollcall: a self-hosted, multi-tenant SCIM 2.0 platform")]
+#[command(after_help = "Try it:  rollcall demo\nRun it:  rollcall standalone --data-dir ./data")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Run everything in this process on SQLite files.
+    Standalone(standalone::Arguments),
+    /// See it work: a server, a tenant, a simulated Entra ID provisioning cycle, membership questions.
+    Demo(demo::Arguments),
+    /// Create, list, show and delete tenants of a running server.
+    Tenant(cli::tenant::Arguments),
+    /// Create, list and delete OAuth clients for internal services that ask about memberships.
+    Client(cli::client::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return failed(&anyhow::anyhow!("the TLS provider is already installed"));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start the async runtime")),
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Standalone(arguments) => standalone::run(arguments).await,
+            Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Tenant(arguments) => cli::tenant::run(arguments).await,
+            Command::Client(arguments) => cli::client::run(arguments).await,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "errors of a command go to the terminal")]
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
