@@ -22,7 +22,8 @@ pub fn fold(at: OffsetDateTime) -> String {
 /// What lies outside of the calendar is shown as its nearest end.
 pub fn from_micros(micros: i64) -> String {
     let end = if micros < 0 { time::PrimitiveDateTime::MIN } else { time::PrimitiveDateTime::MAX };
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(end.assume_utc());
+    let at =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(end.assume_utc());
     format!("{}.{:03}Z", to_the_second(at), at.millisecond())
 }
 
@@ -45,7 +46,12 @@ mod tests {
 
     #[test]
     fn instants_fold_to_the_same_text_whatever_the_offset() {
-        for text in ["2011-05-13T04:42:34Z", "2011-05-13T04:42:34", "2011-05-13T06:42:34.0000+02:00", "2011-05-13t04:42:34z"] {
+        for text in [
+            "2011-05-13T04:42:34Z",
+            "2011-05-13T04:42:34",
+            "2011-05-13T06:42:34.0000+02:00",
+            "2011-05-13t04:42:34z",
+        ] {
             assert_eq!(fold(parse(text).unwrap()), "2011-05-13T04:42:34.000000Z", "{text}");
         }
         assert_eq!(fold(parse("2011-05-13T04:42:34.1234567Z").unwrap()), "2011-05-13T04:42:34.123456Z");
@@ -53,7 +59,9 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for text in ["", "2011", "2011-05-13", "2011-13-01T00:00:00Z", "yesterday", "0001-01-01T00:00:00+02:00"] {
+        for text in
+            ["", "2011", "2011-05-13", "2011-13-01T00:00:00Z", "yesterday", "0001-01-01T00:00:00+02:00"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

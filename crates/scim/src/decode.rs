@@ -27,7 +27,12 @@ impl<'a> Decoder<'a> {
     }
 
     /// The value of an attribute; `None` when it is unassigned (null, an empty array, a complex value of nothing).
-    pub(crate) fn attribute(&mut self, attribute: &Attribute, value: Value, at: &str) -> Result<Option<Value>> {
+    pub(crate) fn attribute(
+        &mut self,
+        attribute: &Attribute,
+        value: Value,
+        at: &str,
+    ) -> Result<Option<Value>> {
         let value = self.dialect.rewrite_whole(attribute, value);
         if !attribute.multi_valued {
             return self.element(attribute, value, at);
@@ -51,7 +56,9 @@ impl<'a> Decoder<'a> {
         let mut elements = Vec::with_capacity(list.len());
         let mut primaries = 0;
         for (index, element) in list.into_iter().enumerate() {
-            let Some(element) = self.element(attribute, element, &format!("{at}[{index}]"))? else { continue };
+            let Some(element) = self.element(attribute, element, &format!("{at}[{index}]"))? else {
+                continue;
+            };
             primaries += usize::from(element.get(PRIMARY) == Some(&Value::Bool(true)));
             elements.push(element);
         }
@@ -115,7 +122,8 @@ impl<'a> Decoder<'a> {
     pub(crate) fn unknown(&mut self, at: &str) -> Result<()> {
         match self.dialect.unknown_attributes {
             Unknown::Reject => {
-                Err(Error::invalid_syntax(format!("{at}: no such attribute in the schema (see /Schemas)")).about(at))
+                Err(Error::invalid_syntax(format!("{at}: no such attribute in the schema (see /Schemas)"))
+                    .about(at))
             }
             Unknown::Ignore => {
                 let detail = "no such attribute in the schema: skipped".to_owned();
@@ -139,7 +147,10 @@ pub(crate) fn too_many_primaries(attribute: &Attribute, at: &str) -> Error {
 /// Required attributes of an object that is there are there too.
 pub(crate) fn check_required(attributes: &[Attribute], object: &Map, at: &str) -> Result<()> {
     for attribute in attributes {
-        if attribute.required && attribute.mutability != Mutability::ReadOnly && !object.contains_key(&attribute.name) {
+        if attribute.required
+            && attribute.mutability != Mutability::ReadOnly
+            && !object.contains_key(&attribute.name)
+        {
             return Err(required(attribute, at));
         }
     }

@@ -246,7 +246,10 @@ mod tests {
             tolerances.extend(dialect.operations.iter().map(|rewrite| rewrite.name));
         }
         for name in tolerances {
-            assert!(documented.iter().any(|(documented, _)| documented == name), "{name} is not in DIALECTS.md");
+            assert!(
+                documented.iter().any(|(documented, _)| documented == name),
+                "{name} is not in DIALECTS.md"
+            );
         }
         for (name, flags) in documented {
             for (dialect, documented) in Dialect::ALL.iter().zip(flags) {

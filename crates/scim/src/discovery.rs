@@ -186,8 +186,12 @@ mod tests {
         assert_eq!(document["meta"]["location"], "https://h/scim/v2/ServiceProviderConfig");
         assert_eq!(document["bulk"]["supported"], false);
         assert_eq!(document["filter"]["maxResults"], 200);
-        let with = ServiceProvider { bulk: Some(Bulk { max_operations: 9, max_payload_size: 8 }), ..provider };
-        assert_eq!(with.to_json("")["bulk"], json!({ "supported": true, "maxOperations": 9, "maxPayloadSize": 8 }));
+        let with =
+            ServiceProvider { bulk: Some(Bulk { max_operations: 9, max_payload_size: 8 }), ..provider };
+        assert_eq!(
+            with.to_json("")["bulk"],
+            json!({ "supported": true, "maxOperations": 9, "maxPayloadSize": 8 })
+        );
     }
 
     #[test]
@@ -200,7 +204,11 @@ mod tests {
                 "totalResults": 0, "startIndex": 1, "itemsPerPage": 0, "Resources": [],
             })
         );
-        let paged = list_response(List { next_cursor: Some("n".into()), previous_cursor: Some("p".into()), ..List::default() });
+        let paged = list_response(List {
+            next_cursor: Some("n".into()),
+            previous_cursor: Some("p".into()),
+            ..List::default()
+        });
         assert_eq!((&paged["nextCursor"], &paged["previousCursor"]), (&json!("n"), &json!("p")));
         assert!(paged.get("startIndex").is_none());
     }

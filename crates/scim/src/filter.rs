@@ -81,12 +81,19 @@ pub enum Filter {
     Or(Vec<Filter>),
     Not(Box<Filter>),
     /// `userName eq "x"`
-    Compare { attribute: String, op: CompareOp, value: Literal },
+    Compare {
+        attribute: String,
+        op: CompareOp,
+        value: Literal,
+    },
     /// `title pr`
     Present(String),
     /// `emails[type eq "work" and value co "@x"]`. What clients write as `emails[type eq "work"].value eq "x"`
     /// is parsed into `emails[type eq "work" and value eq "x"]`.
-    ValuePath { attribute: String, filter: Box<Filter> },
+    ValuePath {
+        attribute: String,
+        filter: Box<Filter>,
+    },
 }
 
 impl Filter {
@@ -162,9 +169,16 @@ pub enum Query {
     Or(Vec<Query>),
     Not(Box<Query>),
     /// A comparison of one value. `Co`, `Sw`, `Ew` only with text; `Gt`…`Le` never with booleans.
-    Compare { attr: AttrRef, op: CompareOp, value: Operand },
+    Compare {
+        attr: AttrRef,
+        op: CompareOp,
+        value: Operand,
+    },
     /// Present: not null, not `""`, not an empty array or object.
     Present(AttrRef),
     /// Some element of a multi-valued attribute (complex or simple) satisfies `inner`, whose segments are relative to it.
-    Any { attr: AttrRef, inner: Box<Query> },
+    Any {
+        attr: AttrRef,
+        inner: Box<Query>,
+    },
 }

@@ -20,7 +20,8 @@ pub fn fold(rt: &ResourceType, resource: &Value) -> Value {
         if let Some(extension) = rt.extension(key) {
             let members = fold_members(value, |name| extension.schema.attribute(name));
             folded.insert(extension.schema.id.clone(), members);
-        } else if let Some(attribute) = rt.top_level_attribute(key).filter(|attribute| !attribute.is_secret()) {
+        } else if let Some(attribute) = rt.top_level_attribute(key).filter(|attribute| !attribute.is_secret())
+        {
             folded.insert(attribute.name.clone(), fold_value(attribute, value));
         }
     }

@@ -65,14 +65,22 @@ impl PatchRequest {
         }
         if list.len() > limits.patch_operations {
             let (given, most) = (list.len(), limits.patch_operations);
-            return Err(Error::too_many(format!("Operations: {given} operations; at most {most} are allowed")));
+            return Err(Error::too_many(format!(
+                "Operations: {given} operations; at most {most} are allowed"
+            )));
         }
         let mut operations = Vec::with_capacity(list.len());
         for (index, operation) in list.iter().enumerate() {
             let operation = parse_operation(index, operation, dialect, limits);
             operations.push(operation.map_err(|error| error.within(&format!("Operations[{index}]")))?);
         }
-        Ok(PatchRequest { operations, dialect: *dialect, limits: *limits, warnings: Vec::new(), is_flat: false })
+        Ok(PatchRequest {
+            operations,
+            dialect: *dialect,
+            limits: *limits,
+            warnings: Vec::new(),
+            is_flat: false,
+        })
     }
 }
 
@@ -117,7 +125,8 @@ fn parse_op(name: &str, dialect: &Dialect) -> Result<Op> {
             return Ok(op);
         }
     }
-    Err(Error::invalid_syntax(format!("op: expected \"add\", \"remove\" or \"replace\", got {name:?}")).about("op"))
+    Err(Error::invalid_syntax(format!("op: expected \"add\", \"remove\" or \"replace\", got {name:?}"))
+        .about("op"))
 }
 
 impl std::fmt::Debug for Operation {
@@ -134,5 +143,7 @@ impl std::fmt::Debug for Operation {
 
 /// A member of a message, whose attribute names match in any case like all others (RFC 7643, section 2.1).
 fn member<'a>(object: &'a Map, name: &str) -> Option<&'a Value> {
-    object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+    object
+        .get(name)
+        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }

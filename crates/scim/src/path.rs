@@ -44,7 +44,9 @@ impl Path {
             parser.end()?;
             Ok(Path { attribute, filter, sub })
         };
-        parse().map_err(|error: Error| Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {text:?}")))
+        parse().map_err(|error: Error| {
+            Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {text:?}"))
+        })
     }
 
     /// A path without a filter.
@@ -56,7 +58,8 @@ impl Path {
     pub fn resolve<'a>(&self, rt: &'a ResourceType, dialect: &Dialect) -> Result<Target<'a>> {
         let mut located = match rt.find(&self.attribute) {
             None => {
-                let detail = format!("path {}: no such attribute in the schema (see /Schemas)", self.attribute);
+                let detail =
+                    format!("path {}: no such attribute in the schema (see /Schemas)", self.attribute);
                 return Err(Error::invalid_path(detail).about(&self.attribute));
             }
             Some(Name::Resource | Name::Extension(_)) if self.filter.is_some() => {
@@ -73,8 +76,9 @@ impl Path {
             let detail = format!("path {self}: only a multi-valued attribute takes a [filter]");
             return Err(Error::invalid_path(detail).about(located.name()));
         }
-        let filter = resolve_element(filter, &located, dialect)
-            .map_err(|error| Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {self}")))?;
+        let filter = resolve_element(filter, &located, dialect).map_err(|error| {
+            Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {self}"))
+        })?;
         if let Some(name) = &self.sub {
             let Some(sub) = located.attribute.sub_attribute(name) else {
                 let detail = format!("path {self}: {} has no sub-attribute {name}", located.attribute.name);
@@ -142,7 +146,10 @@ mod tests {
             ("name.nope", "path name.nope: no such attribute"),
             ("emails[", "path \"emails[\": at character 8: expected an attribute name"),
             (r#"emails[type eq "w"] x"#, "path \"emails[type eq \\\"w\\\"] x\": at character 21"),
-            (r#"emails[type eq "w"].nope"#, "path emails[type eq \"w\"].nope: emails has no sub-attribute nope"),
+            (
+                r#"emails[type eq "w"].nope"#,
+                "path emails[type eq \"w\"].nope: emails has no sub-attribute nope",
+            ),
             (r#"emails[nope eq "w"]"#, "path emails[nope eq \"w\"]: nope: no such attribute"),
             (r#"name[givenName eq "x"]"#, "path name[givenName eq \"x\"]: only a multi-valued attribute"),
             (r#"emails.value[type eq "x"]"#, "path emails.value[type eq \"x\"]: only a multi-valued"),

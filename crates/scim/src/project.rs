@@ -29,7 +29,8 @@ impl Projection {
     /// Reads the two parameters, comma-separated names each; both together are refused (`invalidValue`).
     /// Unknown names are ignored.
     pub fn parse(attributes: Option<&str>, excluded: Option<&str>, rt: &ResourceType) -> Result<Projection> {
-        let given = |list: Option<&str>| list.map(str::trim).filter(|list| !list.is_empty()).map(str::to_owned);
+        let given =
+            |list: Option<&str>| list.map(str::trim).filter(|list| !list.is_empty()).map(str::to_owned);
         let choice = match (given(attributes), given(excluded)) {
             (Some(_), Some(_)) => {
                 let detail = "attributes and excludedAttributes exclude each other; give one of them";
@@ -84,7 +85,9 @@ impl Projection {
             Choice::Default | Choice::Without(_) => false,
         };
         let excluded = match &self.choice {
-            Choice::Without(names) => names.contains(&name) || extension.is_some_and(|urn| names.contains(urn)),
+            Choice::Without(names) => {
+                names.contains(&name) || extension.is_some_and(|urn| names.contains(urn))
+            }
             Choice::Default | Choice::Only(_) => false,
         };
         if !self.shows(attribute.returned, named_whole, excluded) {
@@ -98,7 +101,8 @@ impl Projection {
             return true;
         }
         // With `attributes=emails.value`, only the named sub-attributes; with `attributes=emails`, all of them.
-        let all = !matches!(self.choice, Choice::Only(_)) || named_whole || attribute.returned == Returned::Always;
+        let all =
+            !matches!(self.choice, Choice::Only(_)) || named_whole || attribute.returned == Returned::Always;
         let reduce = |object: &mut Map| {
             object.retain(|key, _| {
                 let Some(sub) = attribute.sub_attribute(key) else { return false };
@@ -151,7 +155,9 @@ fn names(list: &str, rt: &ResourceType) -> BTreeSet<String> {
             Some(Name::Extension(extension)) => {
                 names.insert(extension.schema.id.clone());
             }
-            Some(Name::Resource) => names.extend(rt.schema.attributes.iter().map(|attribute| attribute.name.clone())),
+            Some(Name::Resource) => {
+                names.extend(rt.schema.attributes.iter().map(|attribute| attribute.name.clone()))
+            }
             None => {}
         }
     }
@@ -206,14 +212,18 @@ mod tests {
 
     #[test]
     fn excluded_attributes_go_and_the_id_stays() {
-        let rest = project(None, Some("id,emails,name.familyName,meta,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"));
+        let rest = project(
+            None,
+            Some("id,emails,name.familyName,meta,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"),
+        );
         assert_eq!(rest, json!({ "id": "1", "userName": "a", "name": { "givenName": "G" } }));
     }
 
     #[test]
     fn wants_tells_what_need_not_be_fetched() {
         let group = ResourceType::group();
-        let wants = |attributes, excluded| Projection::parse(attributes, excluded, &group).unwrap().wants("members");
+        let wants =
+            |attributes, excluded| Projection::parse(attributes, excluded, &group).unwrap().wants("members");
         assert!(wants(None, None));
         assert!(wants(Some("displayName,Members.value"), None));
         assert!(!wants(Some("displayName"), None));

@@ -77,7 +77,9 @@ fn keep(attribute: &Attribute, extension: Option<&str>, current: &Map, new: &mut
             }
         },
         Mutability::ReadWrite if attribute.kind == Kind::Complex && !attribute.multi_valued => {
-            let (Some(before), Some(Value::Object(after))) = (before.as_object(), new.get_mut(&attribute.name)) else {
+            let (Some(before), Some(Value::Object(after))) =
+                (before.as_object(), new.get_mut(&attribute.name))
+            else {
                 return Ok(());
             };
             for sub in &attribute.sub_attributes {

@@ -9,8 +9,8 @@ mod find;
 use std::sync::Arc;
 
 pub use document::Budget;
-pub use find::{Located, Name};
 pub(crate) use find::attribute_name;
+pub use find::{Located, Name};
 
 /// An enum whose variants have a spelling in schema documents.
 macro_rules! spelled {

@@ -10,7 +10,8 @@ use crate::{Error, Result};
 /// (`kind` of the attribute is then not complex, and the first segments are all there are).
 /// `invalidPath` for an unknown attribute or one without an order.
 pub fn resolve(sort_by: &str, rt: &ResourceType) -> Result<AttrRef> {
-    let wrong = |detail: &str| Err(Error::invalid_path(format!("sortBy {sort_by}: {detail}")).about("sortBy"));
+    let wrong =
+        |detail: &str| Err(Error::invalid_path(format!("sortBy {sort_by}: {detail}")).about("sortBy"));
     let mut located = match rt.find(sort_by.trim()) {
         Some(Name::Attribute(located)) => located,
         Some(Name::Resource | Name::Extension(_)) => return wrong("a schema, not an attribute"),
@@ -53,7 +54,9 @@ mod tests {
             key("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager").unwrap().0,
             "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User/manager/value"
         );
-        for name in ["nope", "name", "password", "x509Certificates", "urn:ietf:params:scim:schemas:core:2.0:User"] {
+        for name in
+            ["nope", "name", "password", "x509Certificates", "urn:ietf:params:scim:schemas:core:2.0:User"]
+        {
             assert_eq!(key(name).unwrap_err().kind, crate::ErrorKind::InvalidPath, "{name}");
         }
     }

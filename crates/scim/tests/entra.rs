@@ -63,7 +63,11 @@ fn manager_in_every_form() {
         let created = create(json!({ "schemas": [USER], "userName": "a", ENTERPRISE: { "manager": form } }));
         assert_eq!(created[ENTERPRISE]["manager"], json!({ "value": "m" }));
         let path = format!("{ENTERPRISE}:manager");
-        let there = patched(&ENTRA, &json!({ "userName": "a" }), json!([{ "op": "Add", "path": path, "value": form }]));
+        let there = patched(
+            &ENTRA,
+            &json!({ "userName": "a" }),
+            json!([{ "op": "Add", "path": path, "value": form }]),
+        );
         assert_eq!(there[ENTERPRISE], json!({ "manager": { "value": "m" } }));
     }
     let current = json!({ "userName": "a", ENTERPRISE: { "manager": { "value": "m", "$ref": "/Users/m" } } });
@@ -198,9 +202,12 @@ fn create_group() {
     };
     assert_eq!(create(None), None);
     assert_eq!(create(Some(json!([]))), None);
-    let member = |value: &str, kind: Option<&str>| SetMember { value: value.into(), kind: kind.map(str::to_owned) };
+    let member =
+        |value: &str, kind: Option<&str>| SetMember { value: value.into(), kind: kind.map(str::to_owned) };
     assert_eq!(
-        create(Some(json!([{ "value": "u1" }, { "value": "g1", "type": "Group", "$ref": null }, { "value": "u1" }]))),
+        create(Some(
+            json!([{ "value": "u1" }, { "value": "g1", "type": "Group", "$ref": null }, { "value": "u1" }])
+        )),
         Some(vec![member("u1", None), member("g1", Some("Group"))])
     );
 }
@@ -209,7 +216,8 @@ fn create_group() {
 #[test]
 fn roles_in_every_form() {
     let none = json!({ "userName": "a" });
-    let roles = |current: &Value, operation: Value| patched(&ENTRA, current, json!([operation]))["roles"].clone();
+    let roles =
+        |current: &Value, operation: Value| patched(&ENTRA, current, json!([operation]))["roles"].clone();
     // AppRoleAssignmentsComplex: JSON text inside value; additive.
     let first = json!({ "op": "Add", "path": "roles", "value": [{ "value": "{\"id\":\"guid\",\"value\":\"admin\",\"displayName\":\"Admin\"}" }] });
     assert_eq!(roles(&none, first), json!([{ "value": "admin", "display": "Admin" }]));
@@ -255,7 +263,8 @@ fn clearing_by_empty_text_and_null() {
             { "op": "replace", "path": "addresses[type eq \"work\"].country", "value": empty },
         ]);
         assert_eq!(patched(&ENTRA, &current, batch), json!({ "userName": "a" }));
-        let required = patch(&ENTRA, &current, json!([{ "op": "replace", "path": "userName", "value": empty }]));
+        let required =
+            patch(&ENTRA, &current, json!([{ "op": "replace", "path": "userName", "value": empty }]));
         assert_eq!(required.unwrap_err().kind, ErrorKind::InvalidValue);
     }
 }
@@ -300,7 +309,8 @@ fn the_same_again_changes_nothing() {
     .unwrap();
     // `X` differs from `x` only in case: it is the same element, in the newer spelling.
     assert_eq!(outcome.changed_paths, ["emails"]);
-    let again = patch(&ENTRA, &current, json!([{ "op": "Replace", "path": "active", "value": true }])).unwrap();
+    let again =
+        patch(&ENTRA, &current, json!([{ "op": "Replace", "path": "active", "value": true }])).unwrap();
     assert!(!again.changed && again.changed_paths.is_empty());
     assert_eq!(Value::Object(again.resource), current);
 }
@@ -309,19 +319,30 @@ fn the_same_again_changes_nothing() {
 #[test]
 fn old_jobs() {
     let old = json!([{ "op": "Add", "path": format!("{ENTERPRISE}.department"), "value": "IT" }]);
-    assert_eq!(patched(&ENTRA, &json!({ "userName": "a" }), old), json!({ "userName": "a", ENTERPRISE: { "department": "IT" } }));
+    assert_eq!(
+        patched(&ENTRA, &json!({ "userName": "a" }), old),
+        json!({ "userName": "a", ENTERPRISE: { "department": "IT" } })
+    );
 }
 
 /// What the schema does not know: skipped with a warning in a body, refused in a path.
 #[test]
 fn unknown_attributes() {
-    let decoded = resource::create(&user(), &ENTRA, &json!({ "userName": "a", "foo": 1, "name": { "bar": 2 } })).unwrap();
+    let decoded =
+        resource::create(&user(), &ENTRA, &json!({ "userName": "a", "foo": 1, "name": { "bar": 2 } }))
+            .unwrap();
     let warned: Vec<_> = decoded.warnings.iter().map(|warning| warning.attribute.as_str()).collect();
     assert_eq!(warned, ["foo", "name.bar"]);
     let current = json!({ "userName": "a" });
-    let skipped = patch(&ENTRA, &current, json!([{ "op": "replace", "value": { "foo": 1, "title": "T" } }])).unwrap();
+    let skipped =
+        patch(&ENTRA, &current, json!([{ "op": "replace", "value": { "foo": 1, "title": "T" } }])).unwrap();
     assert_eq!((skipped.warnings.len(), &skipped.resource["title"]), (1, &json!("T")));
-    let error = patch(&ENTRA, &current, json!([{ "op": "Add", "path": "title", "value": "T" }, { "op": "Add", "path": "foo", "value": 1 }])).unwrap_err();
+    let error = patch(
+        &ENTRA,
+        &current,
+        json!([{ "op": "Add", "path": "title", "value": "T" }, { "op": "Add", "path": "foo", "value": 1 }]),
+    )
+    .unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidPath);
     assert_eq!(error.detail, "Operations[1]: path foo: no such attribute in the schema (see /Schemas)");
 }

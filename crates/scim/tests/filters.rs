@@ -97,7 +97,10 @@ fn refusals_say_which_and_why() {
         ("active gt true", "active: gt does not apply to type boolean"),
         ("x509Certificates.value sw \"a\"", "x509Certificates.value: sw does not apply to type binary"),
         ("meta.created co \"2011\"", "meta.created: co does not apply to type dateTime"),
-        ("meta.created gt \"yesterday\"", "meta.created: expected a dateTime such as \"2011-05-13T04:42:34Z\", got the string \"yesterday\""),
+        (
+            "meta.created gt \"yesterday\"",
+            "meta.created: expected a dateTime such as \"2011-05-13T04:42:34Z\", got the string \"yesterday\"",
+        ),
         ("active eq \"true\"", "active: expected true or false, got the string \"true\""),
         ("userName eq 7", "userName: expected a string, got the number 7"),
         ("name eq \"x\"", "name: complex; compare one of its sub-attributes: formatted, familyName"),
@@ -107,7 +110,10 @@ fn refusals_say_which_and_why() {
         ("foo eq 1", "foo: no such attribute"),
         ("emails[foo eq 1]", "foo: no such attribute"),
         ("userName gt null", "userName: gt cannot compare with nothing"),
-        ("urn:ietf:params:scim:schemas:core:2.0:User eq 1", "urn:ietf:params:scim:schemas:core:2.0:User: a schema, not an attribute"),
+        (
+            "urn:ietf:params:scim:schemas:core:2.0:User eq 1",
+            "urn:ietf:params:scim:schemas:core:2.0:User: a schema, not an attribute",
+        ),
     ];
     for (text, expected) in cases {
         let error = query(text, &Dialect::RFC).expect_err(text);
@@ -118,18 +124,30 @@ fn refusals_say_which_and_why() {
 
 #[test]
 fn where_a_comparison_looks() {
-    let Query::Any { attr, inner } = query("EMAILS eq \"A\"", &Dialect::RFC).unwrap() else { panic!("not Any") };
-    assert_eq!((attr.segments, attr.name.as_str(), attr.multi_valued), (vec!["emails".to_owned()], "emails", true));
+    let Query::Any { attr, inner } = query("EMAILS eq \"A\"", &Dialect::RFC).unwrap() else {
+        panic!("not Any")
+    };
+    assert_eq!(
+        (attr.segments, attr.name.as_str(), attr.multi_valued),
+        (vec!["emails".to_owned()], "emails", true)
+    );
     let Query::Compare { attr, .. } = *inner else { panic!("not Compare") };
-    assert_eq!((attr.segments, attr.name.as_str(), attr.multi_valued), (vec!["value".to_owned()], "emails.value", false));
+    assert_eq!(
+        (attr.segments, attr.name.as_str(), attr.multi_valued),
+        (vec!["value".to_owned()], "emails.value", false)
+    );
 
     let manager = format!("{ENTERPRISE}:manager");
-    let Query::Compare { attr, .. } = query(&format!("{manager} eq \"A\""), &Dialect::RFC).unwrap() else { panic!() };
+    let Query::Compare { attr, .. } = query(&format!("{manager} eq \"A\""), &Dialect::RFC).unwrap() else {
+        panic!()
+    };
     assert_eq!(attr.segments, [ENTERPRISE, "manager", "value"]);
     assert_eq!(attr.name, format!("{manager}.value"));
     assert!(attr.case_exact);
 
-    let Query::Any { inner, .. } = query(&format!("{ZEEG}:tags eq \"A\""), &Dialect::RFC).unwrap() else { panic!() };
+    let Query::Any { inner, .. } = query(&format!("{ZEEG}:tags eq \"A\""), &Dialect::RFC).unwrap() else {
+        panic!()
+    };
     let Query::Compare { attr, .. } = *inner else { panic!() };
     assert!(attr.segments.is_empty(), "the element itself");
 }

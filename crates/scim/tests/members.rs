@@ -48,7 +48,9 @@ fn remove() {
     }
     assert_eq!(taken(json!([{ "op": "remove", "path": "members" }])), [SetOp::RemoveAll]);
     let by_type = taken(json!([{ "op": "remove", "path": "members[type eq \"Group\"]" }]));
-    assert!(matches!(&by_type[..], [SetOp::RemoveMatching(Query::Compare { attr, .. })] if attr.segments == ["type"]));
+    assert!(
+        matches!(&by_type[..], [SetOp::RemoveMatching(Query::Compare { attr, .. })] if attr.segments == ["type"])
+    );
 }
 
 /// Our own rule: what names nobody must not empty the group.
@@ -90,7 +92,8 @@ fn what_is_not_about_members_stays() {
     );
     assert_eq!((rest.operations.len(), rest.operations[0].op), (1, Op::Replace));
     let current = common::object(json!({ "displayName": "Old" }));
-    let outcome = scim::patch::apply(&scim::schema::ResourceType::group(), &Dialect::ENTRA, &current, &rest).unwrap();
+    let outcome =
+        scim::patch::apply(&scim::schema::ResourceType::group(), &Dialect::ENTRA, &current, &rest).unwrap();
     assert_eq!(outcome.resource["displayName"], "New");
 }
 
@@ -111,17 +114,40 @@ fn okta_repeats_the_id() {
 #[test]
 fn refusals() {
     let cases = [
-        (Dialect::RFC, json!({ "op": "remove", "path": "members", "value": [{ "value": "u1" }] }), ErrorKind::InvalidSyntax),
+        (
+            Dialect::RFC,
+            json!({ "op": "remove", "path": "members", "value": [{ "value": "u1" }] }),
+            ErrorKind::InvalidSyntax,
+        ),
         (Dialect::RFC, json!({ "op": "add", "path": "members", "value": "u1" }), ErrorKind::InvalidValue),
-        (Dialect::ENTRA, json!({ "op": "add", "path": "members", "value": [{ "display": "x" }, { "type": "User" }] }), ErrorKind::InvalidValue),
-        (Dialect::ENTRA, json!({ "op": "replace", "path": "members[value eq \"u1\"].display", "value": "x" }), ErrorKind::Mutability),
-        (Dialect::ENTRA, json!({ "op": "add", "path": "members[value eq \"u1\"]", "value": { "value": "u2" } }), ErrorKind::InvalidPath),
+        (
+            Dialect::ENTRA,
+            json!({ "op": "add", "path": "members", "value": [{ "display": "x" }, { "type": "User" }] }),
+            ErrorKind::InvalidValue,
+        ),
+        (
+            Dialect::ENTRA,
+            json!({ "op": "replace", "path": "members[value eq \"u1\"].display", "value": "x" }),
+            ErrorKind::Mutability,
+        ),
+        (
+            Dialect::ENTRA,
+            json!({ "op": "add", "path": "members[value eq \"u1\"]", "value": { "value": "u2" } }),
+            ErrorKind::InvalidPath,
+        ),
         (Dialect::ENTRA, json!({ "op": "add", "path": "member", "value": "u1" }), ErrorKind::InvalidPath),
-        (Dialect::ENTRA, json!({ "op": "add", "path": "members", "value": [{ "value": { "id": 7 } }] }), ErrorKind::InvalidValue),
+        (
+            Dialect::ENTRA,
+            json!({ "op": "add", "path": "members", "value": [{ "value": { "id": 7 } }] }),
+            ErrorKind::InvalidValue,
+        ),
     ];
     for (dialect, operation, kind) in cases {
         let error = take_members(&dialect, json!([operation])).unwrap_err();
         assert_eq!(error.kind, kind, "{operation}: {error}");
-        assert!(error.detail.starts_with("Operations[0]: members") || kind == ErrorKind::InvalidPath, "{error}");
+        assert!(
+            error.detail.starts_with("Operations[0]: members") || kind == ErrorKind::InvalidPath,
+            "{error}"
+        );
     }
 }

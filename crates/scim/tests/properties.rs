@@ -16,8 +16,21 @@ use serde_json::{Value, json};
 /// Attribute names: known and unknown, with and without URN and sub-attribute.
 fn name() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
-        "userName", "active", "title", "name.givenName", "emails", "emails.value", "emails.type", "externalId", "id", "meta.created",
-        "schemas", "addresses.country", "not", "and", "pr",
+        "userName",
+        "active",
+        "title",
+        "name.givenName",
+        "emails",
+        "emails.value",
+        "emails.type",
+        "externalId",
+        "id",
+        "meta.created",
+        "schemas",
+        "addresses.country",
+        "not",
+        "and",
+        "pr",
     ]);
     prop_oneof![
         4 => known.prop_map(str::to_owned),
@@ -32,7 +45,8 @@ fn literal() -> impl Strategy<Value = Literal> {
         Just(Literal::Null),
         any::<bool>().prop_map(Literal::Boolean),
         any::<i64>().prop_map(|number| Literal::Number(number.into())),
-        any::<f64>().prop_filter_map("JSON has no NaN", |number| serde_json::Number::from_f64(number).map(Literal::Number)),
+        any::<f64>().prop_filter_map("JSON has no NaN", |number| serde_json::Number::from_f64(number)
+            .map(Literal::Number)),
         "[^\0]{0,12}".prop_map(Literal::String),
     ]
 }
@@ -51,8 +65,8 @@ fn flat_filter() -> impl Strategy<Value = Filter> {
 }
 
 fn filter() -> impl Strategy<Value = Filter> {
-    let value_path =
-        (name(), flat_filter()).prop_map(|(attribute, filter)| Filter::ValuePath { attribute, filter: Box::new(filter) });
+    let value_path = (name(), flat_filter())
+        .prop_map(|(attribute, filter)| Filter::ValuePath { attribute, filter: Box::new(filter) });
     prop_oneof![3 => term(), 1 => value_path].prop_recursive(4, 24, 3, combined)
 }
 
@@ -74,18 +88,35 @@ fn json_value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i16>().prop_map(Value::from),
-        prop::sample::select(vec!["", "True", "work", "a\0", "[{\"value\":\"x\"}]", "{\"value\":\"y\"}", "2011-05-13T04:42:34Z"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "True",
+            "work",
+            "a\0",
+            "[{\"value\":\"x\"}]",
+            "{\"value\":\"y\"}",
+            "2011-05-13T04:42:34Z"
+        ])
+        .prop_map(Value::from),
     ];
     scalar.prop_recursive(4, 24, 4, |inner| {
         let key = prop_oneof![
             name(),
-            prop::sample::select(vec!["value", "type", "primary", "givenName", "manager", "department", "password"])
-                .prop_map(str::to_owned),
+            prop::sample::select(vec![
+                "value",
+                "type",
+                "primary",
+                "givenName",
+                "manager",
+                "department",
+                "password"
+            ])
+            .prop_map(str::to_owned),
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(key, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(key, inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
@@ -96,8 +127,12 @@ fn operations() -> impl Strategy<Value = Value> {
         Just(None),
         name().prop_map(Some),
         (name(), flat_filter()).prop_map(|(name, filter)| Some(format!("{name}[{filter}]"))),
-        prop::sample::select(vec!["emails[type eq \"work\"].value", "emails[primary eq \"True\"]", "addresses[type eq \"x\"].country"])
-            .prop_map(|path| Some(path.to_owned())),
+        prop::sample::select(vec![
+            "emails[type eq \"work\"].value",
+            "emails[primary eq \"True\"]",
+            "addresses[type eq \"x\"].country"
+        ])
+        .prop_map(|path| Some(path.to_owned())),
     ];
     let operation = (op, path, json_value()).prop_map(|(op, path, value)| match path {
         Some(path) => json!({ "op": op, "path": path, "value": value }),
@@ -115,7 +150,8 @@ fn start() -> Map {
 
 /// What a resource must be at all times.
 fn assert_sound(resource: &Map) {
-    let again = create(&user(), &Dialect::RFC, &Value::Object(resource.clone())).expect("a stored resource is a good one");
+    let again = create(&user(), &Dialect::RFC, &Value::Object(resource.clone()))
+        .expect("a stored resource is a good one");
     assert_eq!(&again.resource, resource, "decoding a stored resource changes nothing");
     let folded = fold(&user(), &Value::Object(resource.clone()));
     assert_eq!(fold(&user(), &folded), folded, "folding is idempotent");
@@ -238,7 +274,10 @@ fn read(resource: &Value, place: &str) -> Option<String> {
     if let Some((list, rest)) = place.split_once("[type eq \"") {
         let (kind, sub) = rest.split_once("\"].").expect("the places are written like this");
         let elements = resource.get(list)?.as_array()?;
-        return elements.iter().find(|element| element["type"] == kind).and_then(|element| text(element.get(sub)?));
+        return elements
+            .iter()
+            .find(|element| element["type"] == kind)
+            .and_then(|element| text(element.get(sub)?));
     }
     let (object, rest) = match place.strip_prefix(&format!("{ENTERPRISE}:")) {
         Some(rest) => (resource.get(ENTERPRISE)?, rest),

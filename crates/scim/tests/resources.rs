@@ -41,7 +41,9 @@ fn read_only_is_ignored_and_nothing_is_absent() {
 
 #[test]
 fn secrets_come_apart() {
-    let decoded = create(&user(), &Dialect::ENTRA, &json!({ "userName": "a", "password": "p", ZEEG: { "pin": "1" } })).unwrap();
+    let decoded =
+        create(&user(), &Dialect::ENTRA, &json!({ "userName": "a", "password": "p", ZEEG: { "pin": "1" } }))
+            .unwrap();
     assert_eq!(Value::Object(decoded.resource), json!({ "schemas": [USER], "userName": "a" }));
     assert_eq!(Value::Object(decoded.secrets), json!({ "password": "p", format!("{ZEEG}:pin"): "1" }));
 }
@@ -51,18 +53,62 @@ fn refusals() {
     let cases = [
         (json!([]), ErrorKind::InvalidSyntax, "expected a JSON object: a User"),
         (json!({}), ErrorKind::InvalidSyntax, "schemas: missing"),
-        (json!({ "schemas": "x", "userName": "a" }), ErrorKind::InvalidSyntax, "schemas: expected an array of URNs"),
-        (json!({ "schemas": [ENTERPRISE], "userName": "a" }), ErrorKind::InvalidSyntax, "schemas: urn:ietf:params:scim:schemas:core:2.0:User is not listed"),
-        (json!({ "schemas": [USER, "urn:x:y"], "userName": "a" }), ErrorKind::InvalidSyntax, "schemas: \"urn:x:y\" is not a schema of User"),
-        (json!({ "schemas": [USER], "userName": "a", ENTERPRISE: { "department": "x" } }), ErrorKind::InvalidSyntax, "schemas: urn:ietf:params:scim:schemas:extension:enterprise:2.0:User is used and not listed"),
+        (
+            json!({ "schemas": "x", "userName": "a" }),
+            ErrorKind::InvalidSyntax,
+            "schemas: expected an array of URNs",
+        ),
+        (
+            json!({ "schemas": [ENTERPRISE], "userName": "a" }),
+            ErrorKind::InvalidSyntax,
+            "schemas: urn:ietf:params:scim:schemas:core:2.0:User is not listed",
+        ),
+        (
+            json!({ "schemas": [USER, "urn:x:y"], "userName": "a" }),
+            ErrorKind::InvalidSyntax,
+            "schemas: \"urn:x:y\" is not a schema of User",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": "a", ENTERPRISE: { "department": "x" } }),
+            ErrorKind::InvalidSyntax,
+            "schemas: urn:ietf:params:scim:schemas:extension:enterprise:2.0:User is used and not listed",
+        ),
         (json!({ "schemas": [USER] }), ErrorKind::InvalidValue, "userName: required, and missing or empty"),
-        (json!({ "schemas": [USER], "userName": "" }), ErrorKind::InvalidValue, "userName: required, and missing or empty"),
-        (json!({ "schemas": [USER], "userName": null }), ErrorKind::InvalidValue, "userName: required, and missing or empty"),
-        (json!({ "schemas": [USER], "userName": "a", "foo": 1 }), ErrorKind::InvalidSyntax, "foo: no such attribute in the schema"),
-        (json!({ "schemas": [USER], "userName": "a", "USERNAME": "b" }), ErrorKind::InvalidSyntax, "userName: given twice"),
-        (json!({ "schemas": [USER], "userName": "a", "name": { "givenName": "a", "GIVENNAME": "b" } }), ErrorKind::InvalidSyntax, "name.givenName: given twice"),
-        (json!({ "schemas": [USER], "userName": "a", ENTERPRISE: 7 }), ErrorKind::InvalidValue, "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User: expected an object"),
-        (json!({ "schemas": [USER], "userName": "a", "emails": [{ "primary": true, "value": "a" }, { "primary": true, "value": "b" }] }), ErrorKind::InvalidValue, "emails: primary can be true for one element only"),
+        (
+            json!({ "schemas": [USER], "userName": "" }),
+            ErrorKind::InvalidValue,
+            "userName: required, and missing or empty",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": null }),
+            ErrorKind::InvalidValue,
+            "userName: required, and missing or empty",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": "a", "foo": 1 }),
+            ErrorKind::InvalidSyntax,
+            "foo: no such attribute in the schema",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": "a", "USERNAME": "b" }),
+            ErrorKind::InvalidSyntax,
+            "userName: given twice",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": "a", "name": { "givenName": "a", "GIVENNAME": "b" } }),
+            ErrorKind::InvalidSyntax,
+            "name.givenName: given twice",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": "a", ENTERPRISE: 7 }),
+            ErrorKind::InvalidValue,
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User: expected an object",
+        ),
+        (
+            json!({ "schemas": [USER], "userName": "a", "emails": [{ "primary": true, "value": "a" }, { "primary": true, "value": "b" }] }),
+            ErrorKind::InvalidValue,
+            "emails: primary can be true for one element only",
+        ),
     ];
     for (body, kind, expected) in cases {
         let (actual, detail) = refused(&Dialect::RFC, body);
@@ -81,7 +127,12 @@ fn required_of_extensions() {
     let without = json!({ "userName": "a" });
     let half = json!({ "userName": "a", "urn:x:scim:2.0:User": { "may": "x" } });
     assert!(create(&optional, &Dialect::ENTRA, &without).is_ok());
-    assert!(create(&required, &Dialect::ENTRA, &without).unwrap_err().detail.contains("this extension is required"));
+    assert!(
+        create(&required, &Dialect::ENTRA, &without)
+            .unwrap_err()
+            .detail
+            .contains("this extension is required")
+    );
     assert!(create(&optional, &Dialect::ENTRA, &half).unwrap_err().detail.contains("must: required"));
 }
 

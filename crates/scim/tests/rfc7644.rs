@@ -57,8 +57,14 @@ fn add_to_a_list_appends_once() {
 fn remove_of_every_kind() {
     let remove = |path: &str| patched(&RFC, &addresses(), json!([{ "op": "remove", "path": path }]));
     assert_eq!(remove("addresses"), json!({ "userName": "a" }));
-    assert_eq!(remove(r#"addresses[type eq "WORK" and country sw "u"]"#)["addresses"].as_array().unwrap().len(), 1);
-    assert_eq!(remove(r#"addresses[type eq "work"].streetAddress"#)["addresses"][0].get("streetAddress"), None);
+    assert_eq!(
+        remove(r#"addresses[type eq "WORK" and country sw "u"]"#)["addresses"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(
+        remove(r#"addresses[type eq "work"].streetAddress"#)["addresses"][0].get("streetAddress"),
+        None
+    );
     assert_eq!(remove("addresses.country")["addresses"][0].get("country"), None);
     assert_eq!(remove("title"), addresses(), "removing what is not there changes nothing");
 
@@ -68,24 +74,35 @@ fn remove_of_every_kind() {
     assert_eq!(without_path.kind, ErrorKind::NoTarget);
     let (kind, detail) = refused(&addresses(), json!({ "op": "remove", "path": "userName" }));
     assert_eq!((kind, detail.as_str()), (ErrorKind::Mutability, "userName: required, cannot be removed"));
-    let (kind, _) = refused(&addresses(), json!({ "op": "remove", "path": "addresses", "value": [{ "type": "work" }] }));
+    let (kind, _) =
+        refused(&addresses(), json!({ "op": "remove", "path": "addresses", "value": [{ "type": "work" }] }));
     assert_eq!(kind, ErrorKind::InvalidSyntax, "by the letter it would remove them all");
 }
 
 #[test]
 fn remove_of_an_extension() {
     let current = json!({ "userName": "a", ENTERPRISE: { "department": "IT" } });
-    assert_eq!(patched(&RFC, &current, json!([{ "op": "remove", "path": ENTERPRISE }])), json!({ "userName": "a" }));
-    let outcome = patch(&RFC, &current, json!([{ "op": "remove", "path": format!("{ENTERPRISE}:department") }])).unwrap();
+    assert_eq!(
+        patched(&RFC, &current, json!([{ "op": "remove", "path": ENTERPRISE }])),
+        json!({ "userName": "a" })
+    );
+    let outcome =
+        patch(&RFC, &current, json!([{ "op": "remove", "path": format!("{ENTERPRISE}:department") }]))
+            .unwrap();
     assert_eq!(outcome.resource["schemas"], json!([USER]), "an extension without content is not listed");
 }
 
 #[test]
 fn replace_of_every_kind() {
-    let replace =
-        |path: &str, value: Value| patched(&RFC, &addresses(), json!([{ "op": "replace", "path": path, "value": value }]));
+    let replace = |path: &str, value: Value| {
+        patched(&RFC, &addresses(), json!([{ "op": "replace", "path": path, "value": value }]))
+    };
     let new = json!({ "type": "work", "streetAddress": "Elsewhere" });
-    assert_eq!(replace(r#"addresses[type eq "work"]"#, new.clone())["addresses"][0], new, "the whole element");
+    assert_eq!(
+        replace(r#"addresses[type eq "work"]"#, new.clone())["addresses"][0],
+        new,
+        "the whole element"
+    );
     assert_eq!(
         replace(r#"addresses[type eq "work"].streetAddress"#, json!("1010 Broadway Ave"))["addresses"][0],
         json!({ "type": "work", "streetAddress": "1010 Broadway Ave", "country": "US", "primary": true })
@@ -101,9 +118,14 @@ fn replace_of_every_kind() {
         json!({ "givenName": "H", "familyName": "F" }),
         "sub-attributes that are not named stay"
     );
-    let (kind, detail) =
-        refused(&addresses(), json!({ "op": "replace", "path": r#"addresses[type eq "x"].country"#, "value": "DE" }));
-    assert_eq!((kind, detail.as_str()), (ErrorKind::NoTarget, r#"path addresses[type eq "x"].country: selects nothing"#));
+    let (kind, detail) = refused(
+        &addresses(),
+        json!({ "op": "replace", "path": r#"addresses[type eq "x"].country"#, "value": "DE" }),
+    );
+    assert_eq!(
+        (kind, detail.as_str()),
+        (ErrorKind::NoTarget, r#"path addresses[type eq "x"].country: selects nothing"#)
+    );
 }
 
 #[test]
@@ -114,12 +136,17 @@ fn the_new_primary_is_the_only_one() {
         json!({ "op": "add", "path": r#"addresses[type eq "home"]"#, "value": { "primary": true } }),
     ] {
         let after = patched(&RFC, &addresses(), json!([operation]));
-        let primaries: Vec<_> =
-            after["addresses"].as_array().unwrap().iter().map(|address| address["primary"] == json!(true)).collect();
+        let primaries: Vec<_> = after["addresses"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|address| address["primary"] == json!(true))
+            .collect();
         assert_eq!(primaries.iter().filter(|primary| **primary).count(), 1, "{operation}");
         assert!(!primaries[0], "{operation}");
     }
-    let (kind, _) = refused(&addresses(), json!({ "op": "replace", "path": "addresses.primary", "value": true }));
+    let (kind, _) =
+        refused(&addresses(), json!({ "op": "replace", "path": "addresses.primary", "value": true }));
     assert_eq!(kind, ErrorKind::InvalidValue);
 }
 
@@ -135,11 +162,16 @@ fn mutability_is_kept() {
         (format!("{ZEEG}:seen"), ErrorKind::Mutability),
         (badge.clone(), ErrorKind::Mutability),
     ] {
-        assert_eq!(refused(&current, json!({ "op": "replace", "path": path, "value": "x" })).0, kind, "{path}");
+        assert_eq!(
+            refused(&current, json!({ "op": "replace", "path": path, "value": "x" })).0,
+            kind,
+            "{path}"
+        );
     }
     assert_eq!(refused(&current, json!({ "op": "remove", "path": badge })).0, ErrorKind::Mutability);
     assert_eq!(patched(&RFC, &current, json!([{ "op": "replace", "path": badge, "value": "7" }])), current);
-    let set = patched(&RFC, &json!({ "userName": "a" }), json!([{ "op": "add", "path": badge, "value": "7" }]));
+    let set =
+        patched(&RFC, &json!({ "userName": "a" }), json!([{ "op": "add", "path": badge, "value": "7" }]));
     assert_eq!(set, current, "an immutable attribute can be set once");
 }
 
@@ -156,7 +188,8 @@ fn secrets_come_apart() {
     assert_eq!(Value::Object(outcome.resource.clone()), json!({ "userName": "a" }));
     assert_eq!(Value::Object(outcome.secrets.clone()), json!({ "password": "s3cret", pin: "1234" }));
     assert!(!format!("{outcome:?}").contains("s3cret"));
-    let (_, detail) = refused(&json!({ "userName": "a" }), json!({ "op": "add", "path": "password", "value": 4711 }));
+    let (_, detail) =
+        refused(&json!({ "userName": "a" }), json!({ "op": "add", "path": "password", "value": 4711 }));
     assert_eq!(detail, "password: expected a string, got a number");
 }
 
@@ -169,22 +202,47 @@ fn values_have_their_types() {
         ("title".into(), json!(7), "title: expected a string, got the number 7".into()),
         ("title".into(), json!("a\0b"), "title: the NUL character is not allowed".into()),
         ("emails".into(), json!({}), "emails: expected an array, got an object".into()),
-        ("emails".into(), json!([{ "primary": "yes" }]), r#"emails[0].primary: expected a boolean, got the string "yes""#.into()),
-        ("emails".into(), json!([{ "primary": true, "value": "a" }, { "primary": true, "value": "b" }]),
-         "emails: primary can be true for one element only".into()),
-        ("emails".into(), json!([{ "foo": 1 }]), "emails[0].foo: no such attribute in the schema (see /Schemas)".into()),
+        (
+            "emails".into(),
+            json!([{ "primary": "yes" }]),
+            r#"emails[0].primary: expected a boolean, got the string "yes""#.into(),
+        ),
+        (
+            "emails".into(),
+            json!([{ "primary": true, "value": "a" }, { "primary": true, "value": "b" }]),
+            "emails: primary can be true for one element only".into(),
+        ),
+        (
+            "emails".into(),
+            json!([{ "foo": 1 }]),
+            "emails[0].foo: no such attribute in the schema (see /Schemas)".into(),
+        ),
         ("name".into(), json!("x"), r#"name: expected an object, got the string "x""#.into()),
         (zeeg("floor"), json!(1.5), format!("{ZEEG}:floor: expected an integer, got the number 1.5")),
-        (zeeg("hired"), json!("2011"), format!("{ZEEG}:hired: expected a dateTime such as 2011-05-13T04:42:34Z, got the string \"2011\"")),
-        ("x509Certificates".into(), json!([{ "value": "%" }]), "x509Certificates[0].value: expected base64 text, got the string \"%\"".into()),
+        (
+            zeeg("hired"),
+            json!("2011"),
+            format!(
+                "{ZEEG}:hired: expected a dateTime such as 2011-05-13T04:42:34Z, got the string \"2011\""
+            ),
+        ),
+        (
+            "x509Certificates".into(),
+            json!([{ "value": "%" }]),
+            "x509Certificates[0].value: expected base64 text, got the string \"%\"".into(),
+        ),
     ] {
-        assert_eq!(refused(&json!({ "userName": "a" }), json!({ "op": "add", "path": path, "value": value })).1, expected);
+        assert_eq!(
+            refused(&json!({ "userName": "a" }), json!({ "op": "add", "path": path, "value": value })).1,
+            expected
+        );
     }
 }
 
 #[test]
 fn messages_are_checked() {
-    let parse = |body: Value, dialect: &Dialect| PatchRequest::parse(&body, dialect, &Limits::DEFAULT).map(|_| ());
+    let parse =
+        |body: Value, dialect: &Dialect| PatchRequest::parse(&body, dialect, &Limits::DEFAULT).map(|_| ());
     let operation = json!({ "op": "add", "path": "title", "value": "x" });
     let cases = [
         (json!([]), "expected a JSON object"),
@@ -193,16 +251,31 @@ fn messages_are_checked() {
         (json!({ "schemas": [PATCH_OP], "Operations": {} }), "Operations: expected an array"),
         (json!({ "schemas": [PATCH_OP], "Operations": [] }), "Operations: empty"),
         (json!({ "schemas": [PATCH_OP], "Operations": [operation, 1] }), "Operations[1]: expected an object"),
-        (json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "Add", "path": "title", "value": "x" }] }), "Operations[0]: op: expected"),
-        (json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "path": "title" }] }), "Operations[0]: add needs a value"),
-        (json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "path": 7, "value": "x" }] }), "Operations[0]: path: expected a string"),
-        (json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "path": "a[", "value": "x" }] }), "Operations[0]: path \"a[\": at character 3"),
+        (
+            json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "Add", "path": "title", "value": "x" }] }),
+            "Operations[0]: op: expected",
+        ),
+        (
+            json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "path": "title" }] }),
+            "Operations[0]: add needs a value",
+        ),
+        (
+            json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "path": 7, "value": "x" }] }),
+            "Operations[0]: path: expected a string",
+        ),
+        (
+            json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "path": "a[", "value": "x" }] }),
+            "Operations[0]: path \"a[\": at character 3",
+        ),
     ];
     for (body, expected) in cases {
         let error = parse(body, &RFC).unwrap_err();
         assert!(error.detail.starts_with(expected), "{}", error.detail);
     }
-    assert!(parse(json!({ "OPERATIONS": [{ "OP": "ADD", "Path": "title", "value": "x" }] }), &Dialect::ENTRA).is_ok());
+    assert!(
+        parse(json!({ "OPERATIONS": [{ "OP": "ADD", "Path": "title", "value": "x" }] }), &Dialect::ENTRA)
+            .is_ok()
+    );
     let pathless = json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "add", "value": {} }] });
     assert!(parse(pathless.clone(), &RFC).is_ok());
     assert_eq!(parse(pathless, &Dialect::INTEROP).unwrap_err().kind, ErrorKind::InvalidPath);
@@ -213,7 +286,11 @@ fn messages_are_checked() {
 #[test]
 fn strict_means_strict() {
     let current = json!({ "userName": "a" });
-    for value in [json!({ "name.givenName": "x" }), json!({ "foo": 1 }), json!({ format!("{ENTERPRISE}:department"): "x" })] {
+    for value in [
+        json!({ "name.givenName": "x" }),
+        json!({ "foo": 1 }),
+        json!({ format!("{ENTERPRISE}:department"): "x" }),
+    ] {
         assert_eq!(refused(&current, json!({ "op": "add", "value": value })).0, ErrorKind::InvalidSyntax);
     }
     let manager = json!({ "op": "add", "path": format!("{ENTERPRISE}:manager"), "value": "m" });

@@ -34,8 +34,11 @@ impl<'a> MakeWriter<'a> for Lines {
 #[tokio::test]
 async fn a_line_says_what_happened_and_nothing_secret_or_personal() {
     let lines = Lines::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(lines.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(lines.clone())
+        .finish();
     let guard = tracing::subscriber::set_default(subscriber);
 
     let fixture = Fixture::new();

@@ -1,4 +1,5 @@
 //! The gateway's HTTP behaviour, against services that are fakes: what they were asked is recorded.
+#![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
 mod admin;
 mod auth;

@@ -52,7 +52,7 @@ struct Client {
     client_id: String,
     name: String,
     #[serde(default)]
-    tenant: Option<String>,
+    tenant_id: Option<String>,
     scopes: Vec<String>,
     #[serde(default)]
     created_at: Option<String>,
@@ -115,7 +115,7 @@ async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {
     let rows: Vec<_> = clients
         .iter()
         .map(|c| {
-            let tenant = c.tenant.clone().unwrap_or_else(|| "(every tenant)".to_owned());
+            let tenant = c.tenant_id.clone().unwrap_or_else(|| "(every tenant)".to_owned());
             vec![
                 c.name.clone(),
                 c.client_id.clone(),

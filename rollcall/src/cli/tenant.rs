@@ -54,8 +54,6 @@ pub(crate) struct Tenant {
     #[serde(skip_serializing_if = "Option::is_none")]
     preset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dialect: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
 }
 
@@ -65,6 +63,13 @@ pub(crate) struct Created {
     pub(crate) tenant: Tenant,
     pub(crate) base_url: String,
     pub(crate) token: String,
+}
+
+/// One tenant and where its identity provider finds it.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    tenant: Tenant,
+    base_url: String,
 }
 
 #[derive(Deserialize)]
@@ -94,14 +99,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Verb::List => list(&client, arguments.json).await?,
         Verb::Show { tenant } => {
-            let tenant: Tenant = client.get(&format!("/tenants/{}", segment(&tenant)), &[]).await?;
+            let found = find(&client, &tenant).await?;
             if arguments.json {
-                return table::json(&tenant);
+                return table::json(&found);
             }
-            print(std::slice::from_ref(&tenant));
+            print(std::slice::from_ref(&found.tenant));
+            table::line(&format!("\nTenant URL  {}", found.base_url));
         }
         Verb::Delete { tenant, yes } => {
-            let found: Tenant = client.get(&format!("/tenants/{}", segment(&tenant)), &[]).await?;
+            let found = find(&client, &tenant).await?.tenant;
             if !yes && !arguments.json {
                 confirm(&found)?;
             }
@@ -113,6 +119,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn find(client: &AdminClient, id_or_name: &str) -> anyhow::Result<Shown> {
+    client.get(&format!("/tenants/{}", segment(id_or_name)), &[]).await
 }
 
 async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {

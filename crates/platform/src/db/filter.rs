@@ -124,12 +124,6 @@ impl Compiler<'_> {
     }
 
     fn compare(&self, attr: &AttrRef, op: CompareOp, value: &Operand, scope: Scope<'_>) -> Result<Expr> {
-        if let Operand::Text(text) = value
-            && text.contains('\0')
-        {
-            let detail = format!("{}: compared with text that has a NUL character, which no value has", attr.name);
-            return Err(invalid(attr, detail));
-        }
         match self.column(attr, scope)? {
             Some(column) => self.compare_column(attr, column, op, value),
             None => Ok(self.compare_json(&node(self.table, attr, scope), op, value)),
@@ -351,11 +345,16 @@ fn micros(at: time::OffsetDateTime) -> Option<i64> {
 }
 
 fn bytewise(text: Expr, postgres: bool) -> Expr {
-    if postgres { text.binary(BinOper::Custom("COLLATE"), Expr::cust("\"C\"")) } else { text }
+    if postgres { Expr::cust_with_expr("($1) COLLATE \"C\"", text) } else { text }
 }
 
 fn constant(holds: bool) -> Expr {
     Expr::cust(if holds { "TRUE" } else { "FALSE" })
+}
+
+/// Text of ours, as part of the statement.
+fn literal(text: &'static str) -> Expr {
+    Expr::Constant(text.into())
 }
 
 fn never_null(condition: Expr) -> Expr {

@@ -321,7 +321,10 @@ mod tests {
     fn what_clients_really_send() {
         let cases = [
             (r#"emails[type eq "work"].value eq "x""#, r#"emails[type eq "work" and value eq "x"]"#),
-            (r#"emails[type eq "a" or type eq "b"].value pr"#, r#"emails[(type eq "a" or type eq "b") and value pr]"#),
+            (
+                r#"emails[type eq "a" or type eq "b"].value pr"#,
+                r#"emails[(type eq "a" or type eq "b") and value pr]"#,
+            ),
             ("(a pr)or(b pr)", "a pr or b pr"),
             ("not(a pr)", "not (a pr)"),
             (r#"userName Eq "x" AND active EQ True"#, r#"userName eq "x" and active eq true"#),
@@ -347,7 +350,11 @@ mod tests {
     fn strings_are_json() {
         assert_eq!(
             parse(r#"a eq "\u00fc\"\\ü""#),
-            Filter::Compare { attribute: "a".into(), op: CompareOp::Eq, value: Literal::String("ü\"\\ü".into()) }
+            Filter::Compare {
+                attribute: "a".into(),
+                op: CompareOp::Eq,
+                value: Literal::String("ü\"\\ü".into())
+            }
         );
     }
 

@@ -27,7 +27,11 @@ pub(crate) fn resolve_element(filter: &Filter, located: &Located<'_>, dialect: &
 enum Scope<'a> {
     Resource(&'a ResourceType),
     /// Inside `[…]`. `prefix` leads from the innermost array element (or the resource) to the object.
-    Element { attribute: &'a Attribute, prefix: Vec<String>, name: String },
+    Element {
+        attribute: &'a Attribute,
+        prefix: Vec<String>,
+        name: String,
+    },
 }
 
 /// An attribute that was found: the steps that lead to it, and what to call it.
@@ -118,7 +122,10 @@ impl<'a> Resolver<'a> {
             return match op {
                 CompareOp::Eq => Ok(Query::Not(Box::new(present))),
                 CompareOp::Ne => Ok(present),
-                _ => Err(Error::invalid_filter(format!("{attribute}: {} cannot compare with nothing", op.as_str()))),
+                _ => Err(Error::invalid_filter(format!(
+                    "{attribute}: {} cannot compare with nothing",
+                    op.as_str()
+                ))),
             };
         };
         found.build(&|attr| {
@@ -136,8 +143,10 @@ impl<'a> Resolver<'a> {
         let Some(found) = self.find(attribute)? else { return self.unknown(attribute) };
         let last = found.steps[found.steps.len() - 1];
         if last.kind != Kind::Complex && !last.multi_valued {
-            return Err(Error::invalid_filter(format!("{attribute}: neither complex nor multi-valued, takes no [filter]"))
-                .about(&found.name));
+            return Err(Error::invalid_filter(format!(
+                "{attribute}: neither complex nor multi-valued, takes no [filter]"
+            ))
+            .about(&found.name));
         }
         found.build(&|attr| {
             let prefix = if attr.multi_valued { Vec::new() } else { attr.segments.clone() };
@@ -173,18 +182,17 @@ impl<'a> Resolver<'a> {
                 })
             }
             // An element of an array of simple values is its own `value`.
-            Scope::Element { attribute, name: parent, .. } => name.eq_ignore_ascii_case(VALUE).then(|| Found {
-                prefix: Vec::new(),
-                name: parent.clone(),
-                steps: vec![attribute],
-                is_element: true,
+            Scope::Element { attribute, name: parent, .. } => name.eq_ignore_ascii_case(VALUE).then(|| {
+                Found { prefix: Vec::new(), name: parent.clone(), steps: vec![attribute], is_element: true }
             }),
         };
         if let Some(found) = &found
             && found.steps.iter().any(|step| step.is_secret())
         {
-            return Err(Error::invalid_filter(format!("{name}: never returned, so no filter may ask for it"))
-                .about(&found.name));
+            return Err(Error::invalid_filter(format!(
+                "{name}: never returned, so no filter may ask for it"
+            ))
+            .about(&found.name));
         }
         Ok(found)
     }
@@ -199,7 +207,13 @@ impl<'a> Resolver<'a> {
     }
 
     /// The literal as a value of the attribute's type; `None` when the dialect reads it as null.
-    fn operand(&self, attribute: &Attribute, op: CompareOp, literal: &Literal, name: &str) -> Result<Option<Operand>> {
+    fn operand(
+        &self,
+        attribute: &Attribute,
+        op: CompareOp,
+        literal: &Literal,
+        name: &str,
+    ) -> Result<Option<Operand>> {
         let allowed = match attribute.kind {
             Kind::String | Kind::Reference => &CompareOp::ALL[..],
             Kind::Boolean | Kind::Binary => &[CompareOp::Eq, CompareOp::Ne],
@@ -210,7 +224,9 @@ impl<'a> Resolver<'a> {
         };
         if !allowed.contains(&op) {
             let (op, kind) = (op.as_str(), attribute.kind.as_str());
-            return Err(Error::invalid_filter(format!("{name}: {op} does not apply to type {kind}")).about(name));
+            return Err(
+                Error::invalid_filter(format!("{name}: {op} does not apply to type {kind}")).about(name)
+            );
         }
         let written = match literal {
             Literal::Null => Value::Null,
@@ -232,7 +248,8 @@ impl<'a> Resolver<'a> {
             (Kind::String | Kind::Reference | Kind::Binary, _) => return Err(wrong("a string")),
             (Kind::Boolean, Value::Bool(boolean)) => Operand::Boolean(*boolean),
             (Kind::Boolean, _) => return Err(wrong("true or false")),
-            (Kind::Integer | Kind::Decimal, Value::Number(number)) => match (attribute.kind, number.as_i64()) {
+            (Kind::Integer | Kind::Decimal, Value::Number(number)) => match (attribute.kind, number.as_i64())
+            {
                 (Kind::Integer, Some(integer)) => Operand::Integer(integer),
                 _ => Operand::Decimal(number.as_f64().ok_or_else(|| wrong("a number"))?),
             },
@@ -241,7 +258,9 @@ impl<'a> Resolver<'a> {
                 Some(at) => Operand::Text(date::fold(at)),
                 None => return Err(wrong("a dateTime such as \"2011-05-13T04:42:34Z\"")),
             },
-            (Kind::DateTime | Kind::Complex, _) => return Err(wrong("a dateTime such as \"2011-05-13T04:42:34Z\"")),
+            (Kind::DateTime | Kind::Complex, _) => {
+                return Err(wrong("a dateTime such as \"2011-05-13T04:42:34Z\""));
+            }
         };
         Ok(Some(operand))
     }

@@ -162,7 +162,8 @@ fn check_mutable(located: &Located<'_>) -> Result<()> {
 /// immutable within them cannot be set by a path of its own.
 fn check_immutable(located: &Located<'_>, before: Option<&Value>, after: Option<&Value>) -> Result<()> {
     let Some(before) = before.filter(|before| Some(*before) != after) else { return Ok(()) };
-    let immutable_attribute = |attribute: &crate::schema::Attribute| attribute.mutability == Mutability::Immutable;
+    let immutable_attribute =
+        |attribute: &crate::schema::Attribute| attribute.mutability == Mutability::Immutable;
     if immutable_attribute(located.attribute) || located.sub.is_some_and(immutable_attribute) {
         return Err(immutable(&located.name()));
     }

@@ -17,7 +17,8 @@ pub(super) fn changed_paths(rt: &ResourceType, before: &Map, after: &Map) -> Vec
         // A single complex value is told by its sub-attributes, an extension by its attributes.
         let separator = if rt.extension(key).is_some() { ':' } else { '.' };
         let nothing = Map::new();
-        let members = |value: Option<&Value>| value.map_or(Some(nothing.clone()), |value| value.as_object().cloned());
+        let members =
+            |value: Option<&Value>| value.map_or(Some(nothing.clone()), |value| value.as_object().cloned());
         let (Some(old), Some(new)) = (members(old), members(new)) else {
             paths.push(key.to_owned());
             continue;

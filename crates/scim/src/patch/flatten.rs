@@ -16,7 +16,8 @@ impl PatchRequest {
             return Ok((self.operations.clone(), self.warnings.clone()));
         }
         let scene = Scene { rt, dialect: &self.dialect, limits: &self.limits };
-        let mut flattening = Flattening { scene, decoder: Decoder::new(&self.dialect), operations: Vec::new() };
+        let mut flattening =
+            Flattening { scene, decoder: Decoder::new(&self.dialect), operations: Vec::new() };
         for operation in &self.operations {
             let index = operation.index;
             flattening

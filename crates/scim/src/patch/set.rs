@@ -38,7 +38,8 @@ impl PatchRequest {
             let target = operation.path.as_ref().map(|path| path.resolve(rt, &self.dialect)).transpose();
             match target.map_err(within)? {
                 Some(Target::Attribute { located, filter })
-                    if located.extension.is_none() && located.attribute.name.eq_ignore_ascii_case(attribute) =>
+                    if located.extension.is_none()
+                        && located.attribute.name.eq_ignore_ascii_case(attribute) =>
                 {
                     let set_op = set_op(&mut decoder, &located, filter, &operation).map_err(within)?;
                     taken.push(set_op);
@@ -78,7 +79,9 @@ fn set_op(
         (Op::Add, None) => Ok(SetOp::Add(listed(&operation.value)?)),
         (Op::Replace, None) => Ok(SetOp::Replace(listed(&operation.value)?)),
         (Op::Remove, Some(query)) => Ok(match ids(&query) {
-            Some(ids) => SetOp::Remove(ids.into_iter().map(|value| SetMember { value, kind: None }).collect()),
+            Some(ids) => {
+                SetOp::Remove(ids.into_iter().map(|value| SetMember { value, kind: None }).collect())
+            }
             None => SetOp::RemoveMatching(query),
         }),
         (Op::Remove, None) if operation.value.is_some() => {
@@ -87,7 +90,9 @@ fn set_op(
         }
         (Op::Remove, None) => Ok(SetOp::RemoveAll),
         (Op::Add | Op::Replace, Some(_)) => {
-            let detail = format!("{name}: a [filter] selects members to remove; add and replace take them in the value");
+            let detail = format!(
+                "{name}: a [filter] selects members to remove; add and replace take them in the value"
+            );
             Err(Error::invalid_path(detail).about(name))
         }
     }

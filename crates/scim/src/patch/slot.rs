@@ -26,8 +26,11 @@ impl Change<'_, '_> {
     /// The value after the operation; `None` is unassigned.
     pub(super) fn apply(&mut self, before: Option<Value>) -> Result<Option<Value>> {
         let attribute = self.located.attribute;
-        if self.operation.op == Op::Remove && self.operation.value.as_ref().is_some_and(|value| !value.is_null()) {
-            let detail = format!("{}: remove takes no value; select elements by a [filter] in the path", self.at);
+        if self.operation.op == Op::Remove
+            && self.operation.value.as_ref().is_some_and(|value| !value.is_null())
+        {
+            let detail =
+                format!("{}: remove takes no value; select elements by a [filter] in the path", self.at);
             return Err(Error::invalid_syntax(detail).about(&self.at));
         }
         if attribute.multi_valued {
@@ -57,7 +60,12 @@ impl Change<'_, '_> {
 
     /// `add` and `replace` of a single value. Of a complex one, the sub-attributes that are not named stay
     /// (RFC 7644, sections 3.5.2.1 and 3.5.2.3).
-    fn assign(&mut self, attribute: &Attribute, before: Option<Value>, value: Value) -> Result<Option<Value>> {
+    fn assign(
+        &mut self,
+        attribute: &Attribute,
+        before: Option<Value>,
+        value: Value,
+    ) -> Result<Option<Value>> {
         let at = self.at.clone();
         if attribute.kind != Kind::Complex {
             let value = self.decoder.attribute(attribute, value, &at)?;
@@ -78,7 +86,9 @@ impl Change<'_, '_> {
     fn set_sub(&mut self, object: &mut Map, sub: &Attribute) -> Result<()> {
         if self.operation.op == Op::Remove {
             if sub.required && object.contains_key(&sub.name) {
-                return Err(Error::mutability(format!("{}: required, cannot be removed", self.at)).about(&self.at));
+                return Err(
+                    Error::mutability(format!("{}: required, cannot be removed", self.at)).about(&self.at)
+                );
             }
             object.remove(&sub.name);
             return Ok(());
@@ -201,7 +211,8 @@ impl Change<'_, '_> {
 
     /// The element, and beside it what the path's filter says of it: `emails[type eq "work"]` implies a type.
     fn with_implied(&mut self, element: Option<Value>) -> Result<Option<Value>> {
-        let (Some(Value::Object(mut object)), true) = (element.clone(), self.decoder.dialect.create_missing) else {
+        let (Some(Value::Object(mut object)), true) = (element.clone(), self.decoder.dialect.create_missing)
+        else {
             return Ok(element);
         };
         let Some(filter) = self.operation.path.as_ref().and_then(|path| path.filter.as_ref()) else {

@@ -33,7 +33,9 @@ pub(crate) fn one_for_list(attribute: &Attribute, value: Value) -> Value {
 /// ```
 pub(crate) fn list_for_one(attribute: &Attribute, value: Value) -> Value {
     match value {
-        Value::Array(mut list) if !attribute.multi_valued && list.len() <= 1 => list.pop().unwrap_or(Value::Null),
+        Value::Array(mut list) if !attribute.multi_valued && list.len() <= 1 => {
+            list.pop().unwrap_or(Value::Null)
+        }
         other => other,
     }
 }
@@ -55,8 +57,12 @@ pub(crate) fn empty_text_for_nothing(_: &Attribute, value: Value) -> Value {
 /// ```
 pub(crate) fn text_for_boolean(attribute: &Attribute, value: Value) -> Value {
     match value.as_str() {
-        Some(text) if attribute.kind == Kind::Boolean && text.eq_ignore_ascii_case("true") => Value::Bool(true),
-        Some(text) if attribute.kind == Kind::Boolean && text.eq_ignore_ascii_case("false") => Value::Bool(false),
+        Some(text) if attribute.kind == Kind::Boolean && text.eq_ignore_ascii_case("true") => {
+            Value::Bool(true)
+        }
+        Some(text) if attribute.kind == Kind::Boolean && text.eq_ignore_ascii_case("false") => {
+            Value::Bool(false)
+        }
         _ => value,
     }
 }
@@ -98,7 +104,8 @@ pub(crate) fn number_for_text(attribute: &Attribute, value: Value) -> Value {
 ///   →  (nothing)
 /// ```
 pub(crate) fn remove_listed_values(scene: &Scene<'_>, operation: Operation) -> Result<Option<Operation>> {
-    let (Op::Remove, Some(value), Some(located)) = (operation.op, &operation.value, plain_target(scene, &operation))
+    let (Op::Remove, Some(value), Some(located)) =
+        (operation.op, &operation.value, plain_target(scene, &operation))
     else {
         return Ok(Some(operation));
     };
@@ -230,8 +237,11 @@ mod tests {
     }
 
     fn removal(path: &str, value: Value) -> Option<String> {
-        let scene =
-            Scene { rt: &ResourceType::user(), dialect: &crate::Dialect::ENTRA, limits: &crate::Limits::DEFAULT };
+        let scene = Scene {
+            rt: &ResourceType::user(),
+            dialect: &crate::Dialect::ENTRA,
+            limits: &crate::Limits::DEFAULT,
+        };
         let removal = remove_listed_values(&scene, operation(path, value)).unwrap()?;
         Some(removal.path.unwrap().to_string())
     }
@@ -242,7 +252,10 @@ mod tests {
             removal("phoneNumbers", json!([{ "value": "1", "type": "fax" }, { "value": "2" }])).unwrap(),
             r#"phoneNumbers[type eq "fax" and value eq "1" or value eq "2"]"#
         );
-        assert_eq!(removal("addresses", json!({ "country": "DE" })).unwrap(), r#"addresses[country eq "DE"]"#);
+        assert_eq!(
+            removal("addresses", json!({ "country": "DE" })).unwrap(),
+            r#"addresses[country eq "DE"]"#
+        );
         assert_eq!(removal("emails", json!([])), None);
         assert_eq!(removal("emails[type eq \"work\"]", json!([])).unwrap(), "emails[type eq \"work\"]");
         assert_eq!(removal("title", json!("x")).unwrap(), "title");
@@ -250,8 +263,11 @@ mod tests {
 
     #[test]
     fn value_of_remove_is_ignored() {
-        let scene =
-            Scene { rt: &ResourceType::user(), dialect: &crate::Dialect::ENTRA, limits: &crate::Limits::DEFAULT };
+        let scene = Scene {
+            rt: &ResourceType::user(),
+            dialect: &crate::Dialect::ENTRA,
+            limits: &crate::Limits::DEFAULT,
+        };
         let removal = value_of_remove_ignored(&scene, operation("title", json!("x"))).unwrap().unwrap();
         assert_eq!(removal.value, None);
     }

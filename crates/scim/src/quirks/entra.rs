@@ -146,7 +146,10 @@ pub(crate) fn dot_after_urn(scene: &Scene<'_>, mut operation: Operation) -> Resu
 /// ```json
 /// {"op": "remove", "path": "urn:…:User:manager[value eq \"8f0c\"]"}  →  {"op": "remove", "path": "urn:…:User:manager"}
 /// ```
-pub(crate) fn filter_on_single_value(scene: &Scene<'_>, mut operation: Operation) -> Result<Option<Operation>> {
+pub(crate) fn filter_on_single_value(
+    scene: &Scene<'_>,
+    mut operation: Operation,
+) -> Result<Option<Operation>> {
     let Some(path) = &operation.path else { return Ok(Some(operation)) };
     if path.filter.is_none() {
         return Ok(Some(operation));
@@ -249,7 +252,8 @@ mod tests {
         let limits = crate::Limits::DEFAULT;
         let scene = Scene { rt: &ResourceType::user(), dialect: &crate::Dialect::ENTRA, limits: &limits };
         let path = Some(Path::parse(path, &limits).unwrap());
-        let operation = Operation { index: 0, op: crate::patch::Op::Remove, path, value: None, from_key: false };
+        let operation =
+            Operation { index: 0, op: crate::patch::Op::Remove, path, value: None, from_key: false };
         rewrite(&scene, operation).unwrap().unwrap().path.unwrap().to_string()
     }
 

@@ -13,7 +13,7 @@ use crate::schema::Mutability;
 ///   →  {"op": "replace", "value": {"displayName": "New name"}}
 /// ```
 pub(crate) fn read_only_key_ignored(scene: &Scene<'_>, operation: Operation) -> Result<Option<Operation>> {
-    let is_read_only =
-        plain_target(scene, &operation).is_some_and(|located| located.leaf().mutability == Mutability::ReadOnly);
+    let is_read_only = plain_target(scene, &operation)
+        .is_some_and(|located| located.leaf().mutability == Mutability::ReadOnly);
     Ok(if operation.from_key && is_read_only { None } else { Some(operation) })
 }

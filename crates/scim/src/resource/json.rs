@@ -128,7 +128,10 @@ mod tests {
             (" \n", "the body is empty"),
             ("{\"a\":1,}", "the body is not acceptable JSON: trailing comma at line 1 column 8"),
             ("{\"a\":1\n\"b\"}", "the body is not acceptable JSON: expected `,` or `}` at line 2 column 1"),
-            ("{\"a\":1,\"a\":2}", "the body is not acceptable JSON: the key \"a\" is there twice at line 1 column"),
+            (
+                "{\"a\":1,\"a\":2}",
+                "the body is not acceptable JSON: the key \"a\" is there twice at line 1 column",
+            ),
             ("{} x", "the body is not acceptable JSON: trailing characters at line 1 column 4"),
             ("{\"a\":1e999}", "the body is not acceptable JSON: number out of range"),
             ("{\"a\":\"\\ud800\"}", "the body is not acceptable JSON: "),

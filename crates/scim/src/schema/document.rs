@@ -141,7 +141,9 @@ impl Reader {
         }
         let lower = urn.to_ascii_lowercase();
         if !self.trusted && RESERVED_URNS.iter().any(|reserved| lower.starts_with(reserved)) {
-            return Err(Error::invalid_value(format!("id: {urn} is reserved; choose a URN of your own")).about("id"));
+            return Err(
+                Error::invalid_value(format!("id: {urn} is reserved; choose a URN of your own")).about("id")
+            );
         }
         Ok(())
     }
@@ -163,8 +165,11 @@ impl Reader {
             };
             let attribute = self.attribute(document, &at, parent)?;
             if attributes.iter().any(|other| other.name.eq_ignore_ascii_case(&attribute.name)) {
-                return Err(Error::invalid_value(format!("{at}: the name {:?} is there twice", attribute.name))
-                    .about(attribute.name));
+                return Err(Error::invalid_value(format!(
+                    "{at}: the name {:?} is there twice",
+                    attribute.name
+                ))
+                .about(attribute.name));
             }
             attributes.push(attribute);
         }
@@ -189,8 +194,11 @@ impl Reader {
         let mutability = choice(object, "mutability", at, Mutability::from_spelling, Mutability::SPELLINGS)?
             .unwrap_or(Mutability::ReadWrite);
         let returned = choice(object, "returned", at, Returned::from_spelling, Returned::SPELLINGS)?;
-        if mutability == Mutability::WriteOnly && returned.is_some_and(|returned| returned != Returned::Never) {
-            return Err(Error::invalid_value(format!("{at}: mutability writeOnly needs returned never")).about(at));
+        if mutability == Mutability::WriteOnly && returned.is_some_and(|returned| returned != Returned::Never)
+        {
+            return Err(
+                Error::invalid_value(format!("{at}: mutability writeOnly needs returned never")).about(at)
+            );
         }
         let hidden_by_default =
             if mutability == Mutability::WriteOnly { Returned::Never } else { Returned::Default };
@@ -288,7 +296,10 @@ fn choice<T>(
     };
     match value.as_str().and_then(read) {
         Some(choice) => Ok(Some(choice)),
-        None => Err(Error::invalid_value(format!("{at}.{key}: expected one of {}", spellings.join(", "))).about(key)),
+        None => {
+            Err(Error::invalid_value(format!("{at}.{key}: expected one of {}", spellings.join(", ")))
+                .about(key))
+        }
     }
 }
 
@@ -315,9 +326,14 @@ mod tests {
 
     #[test]
     fn left_out_characteristics_have_the_rfcs_defaults() {
-        let schema = parse(extension(json!([{ "name": "role" }, { "name": "pin", "mutability": "writeOnly" }]))).unwrap();
+        let schema =
+            parse(extension(json!([{ "name": "role" }, { "name": "pin", "mutability": "writeOnly" }])))
+                .unwrap();
         let role = &schema.attributes[0];
-        assert_eq!((role.kind, role.mutability, role.returned), (Kind::String, Mutability::ReadWrite, Returned::Default));
+        assert_eq!(
+            (role.kind, role.mutability, role.returned),
+            (Kind::String, Mutability::ReadWrite, Returned::Default)
+        );
         assert!(!role.case_exact && !role.required && !role.multi_valued);
         assert_eq!(schema.attributes[1].returned, Returned::Never);
     }
@@ -331,9 +347,14 @@ mod tests {
             (json!([{ "name": "a", "type": "text" }]), "a.type: expected one of string, boolean"),
             (json!([{ "name": "a", "type": "complex" }]), "a: subAttributes belong to type complex"),
             (json!([{ "name": "a", "multiValued": "yes" }]), "a.multiValued: expected true or false"),
-            (json!([{ "name": "a", "type": "complex", "subAttributes": [{ "name": "b", "type": "complex" }] }]),
-             "b: a sub-attribute cannot be complex"),
-            (json!([{ "name": "a", "mutability": "writeOnly", "returned": "default" }]), "a: mutability writeOnly"),
+            (
+                json!([{ "name": "a", "type": "complex", "subAttributes": [{ "name": "b", "type": "complex" }] }]),
+                "b: a sub-attribute cannot be complex",
+            ),
+            (
+                json!([{ "name": "a", "mutability": "writeOnly", "returned": "default" }]),
+                "a: mutability writeOnly",
+            ),
             (json!([]), "attributes: a schema needs at least one"),
             (json!({}), "attributes: expected an array"),
             (json!([7]), "attributes[0]: expected an object"),

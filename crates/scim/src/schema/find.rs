@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn does_not_find_what_is_not_there() {
-        for text in ["", "department", "userName.x", "name.", ".x", "name.givenName.x", "urn:x:User:userName", "ü"] {
+        for text in
+            ["", "department", "userName.x", "name.", ".x", "name.givenName.x", "urn:x:User:userName", "ü"]
+        {
             assert_eq!(name(text), None, "{text}");
         }
         assert_eq!(name(&format!("{USER}:")), None);

@@ -164,6 +164,7 @@ testkit::store_tests! {
             select.expr(column("id")).from("things").and_where(compile(&query, &table, db.backend()).unwrap());
             let rows = db.read().query_all(&select).await.unwrap_or_else(|error| panic!("seed {}: {filter}: {error}", random.seed));
             let found: BTreeSet<i64> = rows.iter().map(|row| row.try_get("", "id").unwrap()).collect();
+            if found != expected { use sea_orm::sea_query::PostgresQueryBuilder; println!("SQL {}", select.to_string(PostgresQueryBuilder)); println!("BUILT {:?}", select.build(PostgresQueryBuilder)); }
             let difference: Vec<_> = found.symmetric_difference(&expected).map(|id| &folded[usize::try_from(*id).unwrap()].1).collect();
             assert!(difference.is_empty(), "seed {}: {filter}\n{query:?}\nfound {found:?}, expected {expected:?}: {}", random.seed, difference[0]);
             hits += usize::from(!expected.is_empty() && expected.len() < folded.len());

@@ -191,7 +191,8 @@ impl Random {
         let operator = *self.pick(operators);
         let value = match attribute.kind {
             _ if self.chance(4) && matches!(operator, "eq" | "ne") => Value::Null,
-            Kind::String | Kind::Reference if self.chance(5) => "".into(),
+            // Entra's "" means nothing, and only eq and ne compare with nothing.
+            Kind::String | Kind::Reference if self.chance(20) && matches!(operator, "eq" | "ne") => "".into(),
             Kind::Integer if self.chance(20) => (*self.pick(NUMBERS)).into(),
             _ => self.value(attribute, false),
         };

@@ -28,13 +28,13 @@ impl Groups for Service {
         &self,
         request: Request<v1::CreateGroupRequest>,
     ) -> Result<Response<v1::CreateGroupResponse>, Status> {
-        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
         let body = body(&request.get_ref().body)?;
         let mut decoded = scim::resource::create(resource_type(), &dialect, &body).map_err(Error::from)?;
         let members = scim::resource::take_members(resource_type(), &mut decoded.resource).map_err(Error::from)?;
         let mut plan = Plan::create(members, &dialect)?;
         plan.warnings.splice(0..0, decoded.warnings);
-        let written = self.store.create(tenant, Attributes::new(decoded.resource)?, plan).await?;
+        let written = self.store.create(author, Attributes::new(decoded.resource)?, plan).await?;
         Ok(Response::new(v1::CreateGroupResponse {
             resource: Some(resource(written.group)?),
             revision: written.revision.to_string(),
@@ -48,9 +48,10 @@ impl Groups for Service {
         &self,
         request: Request<v1::GetGroupRequest>,
     ) -> Result<Response<Self::GetGroupStream>, Status> {
-        let (tenant, _) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, _) = provisioning(&request, request.get_ref().context.as_ref())?;
         let request = request.into_inner();
         let id = group_id(&request.id)?;
+        let tenant = author.tenant;
         let group = self.store.get(tenant, id).await?;
         let head = stream::iter([Ok(get_group_response::Part::Group(resource(group)?))]);
         let members = member_chunks(self.store.clone(), tenant, id, request.with_members);
@@ -66,8 +67,9 @@ impl Groups for Service {
     ) -> Result<Response<Self::ListGroupsStream>, Status> {
         use list_groups_response::Part;
 
-        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
         let request = request.into_inner();
+        let tenant = author.tenant;
         let query = match request.filter.as_str() {
             "" => None,
             text => Some(query(text, &dialect)?),
@@ -105,12 +107,12 @@ impl Groups for Service {
         &self,
         request: Request<v1::ReplaceGroupRequest>,
     ) -> Result<Response<v1::ReplaceGroupResponse>, Status> {
-        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
         let request = request.into_inner();
         let id = group_id(&request.id)?;
         let body = body(&request.body)?;
         let written =
-            self.store.replace(tenant, id, body, dialect, precondition(request.precondition)).await?;
+            self.store.replace(author, id, body, dialect, precondition(request.precondition)).await?;
         Ok(Response::new(v1::ReplaceGroupResponse {
             resource: Some(resource(written.group)?),
             revision: written.revision.to_string(),
@@ -122,11 +124,11 @@ impl Groups for Service {
         &self,
         request: Request<v1::PatchGroupRequest>,
     ) -> Result<Response<v1::PatchGroupResponse>, Status> {
-        let (tenant, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
         let request = request.into_inner();
         let id = group_id(&request.id)?;
         let patch = patch(&request.body, dialect)?;
-        let written = self.store.patch(tenant, id, patch, precondition(request.precondition)).await?;
+        let written = self.store.patch(author, id, patch, precondition(request.precondition)).await?;
         Ok(Response::new(v1::PatchGroupResponse {
             resource: Some(resource(written.group)?),
             revision: written.revision.to_string(),
@@ -138,10 +140,10 @@ impl Groups for Service {
         &self,
         request: Request<v1::DeleteGroupRequest>,
     ) -> Result<Response<v1::DeleteGroupResponse>, Status> {
-        let (tenant, _) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, _) = provisioning(&request, request.get_ref().context.as_ref())?;
         let request = request.into_inner();
         let id = group_id(&request.id)?;
-        let revision = self.store.delete(tenant, id, precondition(request.precondition)).await?;
+        let revision = self.store.delete(author, id, precondition(request.precondition)).await?;
         Ok(Response::new(v1::DeleteGroupResponse { revision: revision.to_string() }))
     }
 
@@ -149,7 +151,7 @@ impl Groups for Service {
         &self,
         request: Request<v1::ListGroupsOfUsersRequest>,
     ) -> Result<Response<v1::ListGroupsOfUsersResponse>, Status> {
-        let (tenant, _) = provisioning(&request, request.get_ref().context.as_ref())?;
+        let (author, _) = provisioning(&request, request.get_ref().context.as_ref())?;
         let asked = &request.get_ref().user_ids;
         if asked.len() > MOST_USERS {
             let detail = format!("user_ids has {} entries: at most {MOST_USERS} can be asked about", asked.len());
@@ -157,7 +159,7 @@ impl Groups for Service {
         }
         // What can be no user's id is in no group.
         let users: Vec<Uuid> = asked.iter().filter_map(|id| id.parse().ok()).map(UserId::uuid).collect();
-        let found = self.store.groups_of_users(tenant, &users).await?;
+        let found = self.store.groups_of_users(author.tenant, &users).await?;
         let mut users: Vec<v1::GroupsOfUser> = Vec::new();
         for group in found {
             let user_id = group.user_id.to_string();

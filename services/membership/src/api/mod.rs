@@ -7,7 +7,7 @@ mod projection;
 use std::pin::Pin;
 
 use futures::Stream;
-use platform::ids::{GroupId, TenantId};
+use platform::ids::GroupId;
 use platform::{Error, Result};
 use proto::common::v1 as common;
 use scim::{Dialect, Limits};
@@ -15,15 +15,19 @@ use serde_json::Value;
 use tonic::{Request, Status};
 
 use crate::domain::precondition::Precondition;
+use crate::store::Author;
 use crate::store::entity::group;
 
 pub(crate) use projection::user_state;
 
+/// The longest correlation id that is recorded.
+const REQUEST_ID: usize = 64;
+
 /// What a streaming RPC returns.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The tenant and dialect of a provisioning request, if the caller may provision there.
-fn provisioning<T>(request: &Request<T>, context: Option<&common::Context>) -> Result<(TenantId, Dialect)> {
+/// Author and dialect of a provisioning request, if the caller may provision there.
+fn provisioning<T>(request: &Request<T>, context: Option<&common::Context>) -> Result<(Author, Dialect)> {
     let caller = platform::auth::caller(request)?;
     let context = context.ok_or_else(|| Error::invalid_value("context is missing: it names tenant and dialect"))?;
     let tenant = caller.authorize(platform::auth::Scope::Scim, &context.tenant_id)?;
@@ -36,7 +40,8 @@ fn provisioning<T>(request: &Request<T>, context: Option<&common::Context>) -> R
             return Err(Error::invalid_value("context.dialect is missing: it says how to read the request"));
         }
     };
-    Ok((tenant, dialect))
+    let request_id = context.request_id.chars().filter(char::is_ascii_graphic).take(REQUEST_ID).collect();
+    Ok((Author { tenant, request_id }, dialect))
 }
 
 fn group_id(text: &str) -> Result<GroupId> {

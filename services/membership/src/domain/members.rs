@@ -1,7 +1,10 @@
 //! What a request does to the members of a group, worked out before any member is read.
 
+use std::collections::BTreeSet;
+
 use platform::ids::GroupId;
 use platform::{Error, Result};
+use scim::dialect::Unknown;
 use scim::filter::{CompareOp, Operand, Query};
 use scim::patch::SetOp;
 use scim::resource::SetMember;
@@ -23,16 +26,17 @@ pub enum MemberType {
 /// One step; steps are carried out in order, in one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Those already in stay.
-    Add(Vec<Uuid>),
-    /// Those not in do not matter.
-    Remove(Vec<Uuid>),
-    /// Those that the selection describes.
+    /// No id is in both.
+    Change {
+        /// Those already in stay.
+        add: BTreeSet<Uuid>,
+        /// Those not in do not matter.
+        remove: BTreeSet<Uuid>,
+    },
+    /// Removes those that the selection describes.
     RemoveMatching(Selection),
-    /// Everyone.
-    RemoveAll,
     /// Exactly these.
-    Replace(Vec<Uuid>),
+    Replace(BTreeSet<Uuid>),
 }
 
 /// Describes members by what their row says.
@@ -53,6 +57,9 @@ pub enum Selection {
 }
 
 /// The steps of a request, and what of it was skipped.
+///
+/// Operations that follow one another are folded: of several on the same member the last one decides, and a thousand
+/// operations with one member each, as Entra sends them, become one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// In order.
@@ -68,10 +75,8 @@ impl Plan {
     /// As [`Plan::patch`].
     pub fn create(members: Option<Vec<SetMember>>, dialect: &Dialect) -> Result<Self> {
         let mut plan = Plan::default();
-        if let Some(members) = members {
-            let ids = plan.ids(&members, dialect)?;
-            plan.steps.push(Step::Add(ids));
-        }
+        let ids = plan.ids(members.as_deref().unwrap_or_default(), dialect)?;
+        plan.add(ids);
         Ok(plan)
     }
 
@@ -81,13 +86,8 @@ impl Plan {
     /// As [`Plan::patch`].
     pub fn replace(members: Option<Vec<SetMember>>, dialect: &Dialect) -> Result<Self> {
         let mut plan = Plan::default();
-        match members {
-            Some(members) => {
-                let ids = plan.ids(&members, dialect)?;
-                plan.steps.push(Step::Replace(ids));
-            }
-            None => plan.steps.push(Step::RemoveAll),
-        }
+        let ids = plan.ids(members.as_deref().unwrap_or_default(), dialect)?;
+        plan.set(ids);
         Ok(plan)
     }
 
@@ -99,27 +99,74 @@ impl Plan {
     pub fn patch(operations: &[SetOp], dialect: &Dialect) -> Result<Self> {
         let mut plan = Plan::default();
         for operation in operations {
-            let step = match operation {
-                SetOp::Add(members) => Step::Add(plan.ids(members, dialect)?),
-                SetOp::Remove(members) => Step::Remove(plan.ids(members, dialect)?),
-                SetOp::RemoveMatching(query) => remove_matching(query)?,
-                SetOp::RemoveAll => Step::RemoveAll,
-                SetOp::Replace(members) => Step::Replace(plan.ids(members, dialect)?),
-            };
-            plan.steps.push(step);
+            match operation {
+                SetOp::Add(members) => {
+                    let ids = plan.ids(members, dialect)?;
+                    plan.add(ids);
+                }
+                SetOp::Remove(members) => {
+                    let ids = plan.ids(members, dialect)?;
+                    plan.remove(ids);
+                }
+                SetOp::RemoveMatching(query) => match selection(query)? {
+                    Selection::Const(false) => {}
+                    Selection::Const(true) => plan.set(BTreeSet::new()),
+                    // By far the most frequent one, and then the row is found by its key.
+                    Selection::Id(id) => plan.remove(BTreeSet::from([id])),
+                    other => plan.steps.push(Step::RemoveMatching(other)),
+                },
+                SetOp::RemoveAll => plan.set(BTreeSet::new()),
+                SetOp::Replace(members) => {
+                    let ids = plan.ids(members, dialect)?;
+                    plan.set(ids);
+                }
+            }
         }
         Ok(plan)
     }
 
-    /// The ids, sorted, each once. Sorted, so that two transactions that touch the same rows meet in the same order.
-    fn ids(&mut self, members: &[SetMember], dialect: &Dialect) -> Result<Vec<Uuid>> {
-        let mut ids = Vec::with_capacity(members.len());
+    fn add(&mut self, ids: BTreeSet<Uuid>) {
+        match self.steps.last_mut() {
+            Some(Step::Change { add, remove }) => {
+                remove.retain(|id| !ids.contains(id));
+                add.extend(ids);
+            }
+            Some(Step::Replace(set)) => set.extend(ids),
+            Some(Step::RemoveMatching(_)) | None => {
+                self.steps.push(Step::Change { add: ids, remove: BTreeSet::new() });
+            }
+        }
+    }
+
+    fn remove(&mut self, ids: BTreeSet<Uuid>) {
+        match self.steps.last_mut() {
+            Some(Step::Change { add, remove }) => {
+                add.retain(|id| !ids.contains(id));
+                remove.extend(ids);
+            }
+            Some(Step::Replace(set)) => set.retain(|id| !ids.contains(id)),
+            Some(Step::RemoveMatching(_)) | None => {
+                self.steps.push(Step::Change { add: BTreeSet::new(), remove: ids });
+            }
+        }
+    }
+
+    /// Whatever came before has no effect any more.
+    fn set(&mut self, ids: BTreeSet<Uuid>) {
+        self.steps = vec![Step::Replace(ids)];
+    }
+
+    fn ids(&mut self, members: &[SetMember], dialect: &Dialect) -> Result<BTreeSet<Uuid>> {
+        let mut ids = BTreeSet::new();
         for member in members {
             match member.value.parse::<GroupId>() {
-                Ok(id) => ids.push(id.uuid()),
+                Ok(id) => {
+                    ids.insert(id.uuid());
+                }
                 Err(_) if skips_what_is_no_id(dialect) => self.warnings.push(Warning {
                     attribute: "members.value".to_owned(),
-                    detail: "a member was skipped: its value must be the id of a user or group, a UUID in lower case".to_owned(),
+                    detail: "a member was skipped: its value must be the id of a user or group, a UUID in lower case"
+                        .to_owned(),
                 }),
                 Err(_) => {
                     let detail = "members.value must be the id of a user or group: a UUID in lower case";
@@ -127,24 +174,13 @@ impl Plan {
                 }
             }
         }
-        ids.sort_unstable();
-        ids.dedup();
         Ok(ids)
     }
 }
 
 /// One bad reference must not keep the other members of a request out: Entra would retry it whole for days.
 fn skips_what_is_no_id(dialect: &Dialect) -> bool {
-    dialect.name == Dialect::ENTRA.name || dialect.name == Dialect::OKTA.name
-}
-
-fn remove_matching(query: &Query) -> Result<Step> {
-    Ok(match selection(query)? {
-        // By far the most frequent one, and then the row is found by its key.
-        Selection::Id(id) => Step::Remove(vec![id]),
-        Selection::Const(true) => Step::RemoveAll,
-        other => Step::RemoveMatching(other),
-    })
+    dialect.unknown_attributes == Unknown::Ignore
 }
 
 /// A value filter on `members` as a selection of rows.
@@ -192,6 +228,9 @@ fn not_selectable(name: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use scim::filter::AttrRef;
+    use scim::schema::Kind;
+
     use super::*;
 
     fn member(value: &str) -> SetMember {
@@ -201,18 +240,51 @@ mod tests {
     const A: &str = "0190a000-0000-7000-8000-00000000000a";
     const B: &str = "0190a000-0000-7000-8000-00000000000b";
 
+    fn change(add: &[&str], remove: &[&str]) -> Step {
+        let ids = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        Step::Change { add: ids(add), remove: ids(remove) }
+    }
+
+    fn replace(ids: &[&str]) -> Step {
+        Step::Replace(ids.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn plan(operations: &[SetOp]) -> Vec<Step> {
+        Plan::patch(operations, &Dialect::ENTRA).unwrap().steps
+    }
+
     #[test]
-    fn ids_are_sorted_and_named_once() {
-        let plan = Plan::patch(&[SetOp::Add(vec![member(B), member(A), member(B)])], &Dialect::ENTRA).unwrap();
-        assert_eq!(plan.steps, [Step::Add(vec![A.parse().unwrap(), B.parse().unwrap()])]);
-        assert!(plan.warnings.is_empty());
+    fn many_operations_become_one_step_and_the_last_one_decides() {
+        let add = |id| SetOp::Add(vec![member(id), member(id)]);
+        let remove = |id| SetOp::Remove(vec![member(id)]);
+        assert_eq!(plan(&[add(A), add(B)]), [change(&[A, B], &[])]);
+        assert_eq!(plan(&[add(A), remove(A)]), [change(&[], &[A])]);
+        assert_eq!(plan(&[remove(A), add(A), remove(B)]), [change(&[A], &[B])]);
+        assert_eq!(plan(&[add(A), SetOp::RemoveAll, add(B)]), [replace(&[B])]);
+        assert_eq!(plan(&[SetOp::Replace(vec![member(A), member(B)]), remove(A)]), [replace(&[B])]);
+    }
+
+    #[test]
+    fn what_a_selection_removes_depends_on_what_came_before_it() {
+        let attr = AttrRef {
+            segments: vec!["type".to_owned()],
+            kind: Kind::String,
+            multi_valued: false,
+            case_exact: false,
+            name: "members.type".to_owned(),
+        };
+        let value = Operand::Text("user".to_owned());
+        let users = SetOp::RemoveMatching(Query::Compare { attr, op: CompareOp::Eq, value });
+        let steps = plan(&[SetOp::Add(vec![member(A)]), users, SetOp::Add(vec![member(B)])]);
+        let selected = Step::RemoveMatching(Selection::Type(MemberType::User));
+        assert_eq!(steps, [change(&[A], &[]), selected, change(&[B], &[])]);
     }
 
     #[test]
     fn what_is_no_id_is_skipped_or_refused_by_dialect() {
         let operations = [SetOp::Add(vec![member("bob"), member(A)])];
         let plan = Plan::patch(&operations, &Dialect::ENTRA).unwrap();
-        assert_eq!(plan.steps, [Step::Add(vec![A.parse().unwrap()])]);
+        assert_eq!(plan.steps, [change(&[A], &[])]);
         assert_eq!(plan.warnings.len(), 1);
         for dialect in [Dialect::RFC, Dialect::INTEROP] {
             assert_eq!(Plan::patch(&operations, &dialect).unwrap_err().kind, ErrorKind::InvalidValue);
@@ -221,7 +293,7 @@ mod tests {
 
     #[test]
     fn put_without_members_clears_and_post_without_does_nothing() {
-        assert_eq!(Plan::replace(None, &Dialect::RFC).unwrap().steps, [Step::RemoveAll]);
-        assert_eq!(Plan::create(None, &Dialect::RFC).unwrap().steps, []);
+        assert_eq!(Plan::replace(None, &Dialect::RFC).unwrap().steps, [replace(&[])]);
+        assert_eq!(Plan::create(None, &Dialect::RFC).unwrap().steps, [change(&[], &[])]);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use platform::clock::Timestamp;
-use platform::db::changelog::{self, Entry, Position};
+use platform::db::changelog::Position;
 use platform::ids::{GroupId, TenantId};
 use platform::{Error, Result};
 use scim::Dialect;
@@ -11,10 +11,12 @@ use scim::patch::PatchRequest;
 use sea_orm::sea_query::LockType;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::entity::{InTenant, group, member};
+use super::log::{self, Event};
 use super::members::Rows;
-use super::{Store, Written, or_taken, position_or_latest};
+use super::{Author, Store, Written, or_taken};
 use crate::domain::group::{Attributes, resource_type};
 use crate::domain::members::Plan;
 use crate::domain::precondition::Precondition;
@@ -41,14 +43,14 @@ impl Store {
     ///
     /// # Errors
     /// `Uniqueness` when the displayName is taken.
-    pub async fn create(&self, tenant: TenantId, attributes: Attributes, members: Plan) -> Result<Written> {
+    pub async fn create(&self, author: Author, attributes: Attributes, members: Plan) -> Result<Written> {
         let id = GroupId::new(&self.clock);
-        let at = self.clock.now();
-        let input = Arc::new((attributes, members));
+        let at = self.now();
+        let input = Arc::new((author, attributes, members));
         self.db
             .write(move |txn| {
                 let input = input.clone();
-                Box::pin(async move { insert(txn, tenant, id, &input.0, &input.1, at).await })
+                Box::pin(async move { insert(txn, &input.0, id, &input.1, &input.2, at).await })
             })
             .await
     }
@@ -68,20 +70,20 @@ impl Store {
     /// `NotFound`, `VersionMismatch`, `Uniqueness`, and what the body is refused for.
     pub async fn replace(
         &self,
-        tenant: TenantId,
+        author: Author,
         id: GroupId,
         body: Value,
         dialect: Dialect,
         precondition: Precondition,
     ) -> Result<Written> {
-        let at = self.clock.now();
-        let input = Arc::new((body, precondition));
+        let at = self.now();
+        let input = Arc::new((author, body, precondition));
         self.db
             .write(move |txn| {
                 let input = input.clone();
                 Box::pin(async move {
-                    let (body, precondition) = &*input;
-                    let current = locked(txn, tenant, id, LockType::NoKeyUpdate).await?;
+                    let (author, body, precondition) = &*input;
+                    let current = locked(txn, author.tenant, id, LockType::NoKeyUpdate).await?;
                     precondition.check(current.version)?;
                     let stored = stored(&current)?;
                     let mut decoded = scim::resource::replace(resource_type(), &dialect, stored, body)?;
@@ -92,7 +94,7 @@ impl Store {
                         true => Change::Keep,
                         false => Change::Set(Attributes::new(decoded.resource)?),
                     };
-                    update(txn, current, change, &plan, at).await
+                    update(txn, author, current, change, &plan, at).await
                 })
             })
             .await
@@ -104,19 +106,19 @@ impl Store {
     /// `NotFound`, `VersionMismatch`, `Uniqueness`, and what an operation is refused for.
     pub async fn patch(
         &self,
-        tenant: TenantId,
+        author: Author,
         id: GroupId,
         patch: Patch,
         precondition: Precondition,
     ) -> Result<Written> {
-        let at = self.clock.now();
-        let input = Arc::new((patch, precondition));
+        let at = self.now();
+        let input = Arc::new((author, patch, precondition));
         self.db
             .write(move |txn| {
                 let input = input.clone();
                 Box::pin(async move {
-                    let (patch, precondition) = &*input;
-                    let current = locked(txn, tenant, id, LockType::NoKeyUpdate).await?;
+                    let (author, patch, precondition) = &*input;
+                    let current = locked(txn, author.tenant, id, LockType::NoKeyUpdate).await?;
                     precondition.check(current.version)?;
                     let mut plan = patch.members.clone();
                     let mut change = Change::Keep;
@@ -129,7 +131,7 @@ impl Store {
                             change = Change::Set(Attributes::new(outcome.resource)?);
                         }
                     }
-                    update(txn, current, change, &plan, at).await
+                    update(txn, author, current, change, &plan, at).await
                 })
             })
             .await
@@ -139,13 +141,15 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`, `VersionMismatch`.
-    pub async fn delete(&self, tenant: TenantId, id: GroupId, precondition: Precondition) -> Result<Position> {
-        let at = self.clock.now();
-        let precondition = Arc::new(precondition);
+    pub async fn delete(&self, author: Author, id: GroupId, precondition: Precondition) -> Result<Position> {
+        let at = self.now();
+        let input = Arc::new((author, precondition));
         self.db
             .write(move |txn| {
-                let precondition = precondition.clone();
+                let input = input.clone();
                 Box::pin(async move {
+                    let (author, precondition) = &*input;
+                    let tenant = author.tenant;
                     let current = locked(txn, tenant, id, LockType::Update).await?;
                     precondition.check(current.version)?;
                     for column in [member::Column::GroupId, member::Column::MemberId] {
@@ -160,10 +164,7 @@ impl Store {
                         .filter(group::Column::Id.eq(id.uuid()))
                         .exec(txn)
                         .await?;
-                    let version = current.version + 1;
-                    let kind = "group.deleted";
-                    let entry = Entry { tenant, resource: id.uuid(), version, kind, payload: json!({}), at };
-                    changelog::append(txn, entry).await
+                    log::append(txn, author, event(id.uuid(), current.version + 1, "group.deleted", at)).await
                 })
             })
             .await
@@ -172,7 +173,7 @@ impl Store {
 
 async fn insert(
     txn: &DatabaseTransaction,
-    tenant: TenantId,
+    author: &Author,
     id: GroupId,
     attributes: &Attributes,
     plan: &Plan,
@@ -180,7 +181,7 @@ async fn insert(
 ) -> Result<Written> {
     let Attributes { display_name, display_name_key, external_id, json, search } = attributes.clone();
     let group = group::Model {
-        tenant_id: tenant.uuid(),
+        tenant_id: author.tenant.uuid(),
         id: id.uuid(),
         display_name,
         display_name_key,
@@ -193,11 +194,9 @@ async fn insert(
     };
     let row = group::ActiveModel::from(group.clone());
     group::Entity::insert(row).exec_without_returning(txn).await.map_err(or_taken)?;
-    let entry =
-        Entry { tenant, resource: id.uuid(), version: 1, kind: "group.created", payload: json!({}), at };
-    let created = changelog::append(txn, entry).await?;
+    let created = log::append(txn, author, event(id.uuid(), 1, "group.created", at)).await?;
 
-    let mut rows = Rows::new(txn, tenant, id.uuid(), 1, at);
+    let mut rows = Rows::new(txn, author, id.uuid(), 1, at);
     rows.run(&plan.steps).await?;
     let revision = rows.position.unwrap_or(created);
     Ok(Written { group, revision, warnings: with(&plan.warnings, rows.warnings) })
@@ -206,12 +205,12 @@ async fn insert(
 /// Carries out a change of a locked group. Without effect it leaves no trace: no new version, no row in the log.
 async fn update(
     txn: &DatabaseTransaction,
+    author: &Author,
     current: group::Model,
     change: Change,
     plan: &Plan,
     at: Timestamp,
 ) -> Result<Written> {
-    let tenant = TenantId::from_uuid(current.tenant_id);
     let version = current.version + 1;
     let mut position = None;
     let mut row = group::ActiveModel::from(current.clone());
@@ -222,11 +221,9 @@ async fn update(
         row.external_id = Set(external_id);
         row.attributes = Set(json);
         row.search = Set(search);
-        let entry =
-            Entry { tenant, resource: current.id, version, kind: "group.updated", payload: json!({}), at };
-        position = Some(changelog::append(txn, entry).await?);
+        position = Some(log::append(txn, author, event(current.id, version, "group.updated", at)).await?);
     }
-    let mut rows = Rows::new(txn, tenant, current.id, version, at);
+    let mut rows = Rows::new(txn, author, current.id, version, at);
     rows.run(&plan.steps).await?;
     position = rows.position.or(position);
     let warnings = with(&plan.warnings, rows.warnings);
@@ -237,7 +234,7 @@ async fn update(
         row.updated_at = Set(at.micros().max(group.updated_at));
         group = row.update(txn).await.map_err(or_taken)?;
     }
-    Ok(Written { group, revision: position_or_latest(txn, position).await?, warnings })
+    Ok(Written { group, revision: log::position_or_latest(txn, position).await?, warnings })
 }
 
 async fn locked(
@@ -248,6 +245,10 @@ async fn locked(
 ) -> Result<group::Model> {
     let query = group::Entity::in_tenant(tenant).filter(group::Column::Id.eq(id.uuid())).lock(lock);
     query.one(txn).await?.ok_or_else(|| not_found(id))
+}
+
+fn event(group: Uuid, version: i64, kind: &'static str, at: Timestamp) -> Event {
+    Event { resource: group, version, kind, payload: json!({}), at }
 }
 
 fn stored(group: &group::Model) -> Result<&scim::Map> {

@@ -6,7 +6,7 @@ use platform::db::filter::{self, Column, Rows, Table};
 use platform::db::page::{Order, Wanted};
 use platform::ids::TenantId;
 use scim::filter::{AttrRef, Query};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query as Sql};
+use sea_orm::sea_query::{Alias, BinOper, Expr, ExprTrait, Query as Sql};
 use sea_orm::{ColumnTrait, ConnectionTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryTrait};
 
 use super::Store;
@@ -95,7 +95,6 @@ fn table(tenant: TenantId) -> Table {
     let type_name: Expr = Expr::case(member_type(MemberType::User), Expr::val("user"))
         .case(member_type(MemberType::Group), Expr::val("group"))
         .into();
-    let elsewhere = "composed by the server, it cannot be searched";
     Table {
         id: column(group::Column::Id),
         search: column(group::Column::Search),
@@ -106,9 +105,9 @@ fn table(tenant: TenantId) -> Table {
             ("meta", Column::Always),
             ("meta.created", Column::Time(column(group::Column::CreatedAt))),
             ("meta.lastModified", Column::Time(column(group::Column::UpdatedAt))),
-            ("meta.resourceType", Column::Refused(elsewhere)),
-            ("meta.location", Column::Refused(elsewhere)),
-            ("meta.version", Column::Refused(elsewhere)),
+            ("meta.resourceType", Column::RequiredText(Expr::cust("'Group'"))),
+            ("meta.version", Column::RequiredText(etag(column(group::Column::Version)))),
+            ("meta.location", Column::Refused("cannot be used in a filter; use id")),
         ],
         rows: vec![Rows {
             attribute: "members",
@@ -116,10 +115,16 @@ fn table(tenant: TenantId) -> Table {
             columns: vec![
                 ("members.value", Column::Uuid(member_column(member::Column::MemberId))),
                 ("members.type", Column::Text(type_name.cast_as(Alias::new("text")))),
-                ("members.$ref", Column::Refused(elsewhere)),
-                ("members.display", Column::Refused("search the member itself by its name")),
+                ("members.$ref", Column::Refused("cannot be used in a filter; use members.value")),
+                ("members.display", Column::Refused("cannot be used in a filter; find the member by its name, then use members.value")),
             ],
             in_search: false,
         }],
     }
+}
+
+/// `W/"<version>"`, as `meta.version` shows it.
+fn etag(version: Expr) -> Expr {
+    let join = |left: Expr, right: Expr| left.binary(BinOper::Custom("||"), right);
+    join(join(Expr::cust("'W/\"'"), version.cast_as(Alias::new("text"))), Expr::cust("'\"'"))
 }

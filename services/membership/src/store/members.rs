@@ -1,19 +1,19 @@
 //! Member operations as set operations on rows: idempotent, and they cost what they name, whatever the size of the group.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use platform::Result;
 use platform::clock::Timestamp;
-use platform::db::changelog::{self, Entry, Position};
-use platform::ids::TenantId;
+use platform::db::changelog::Position;
 use scim::Warning;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::entity::{InTenant, group, member, user};
-use super::{CHUNK, MEMBER_PAGE};
+use super::log::{self, Event};
+use super::{Author, CHUNK, MEMBER_PAGE};
 use crate::domain::members::{MemberType, Selection, Step};
 
 /// An administrator reads these; more than this many tell no more.
@@ -24,7 +24,7 @@ const IDS_PER_ENTRY: usize = 1000;
 /// The members of one group, whose row the transaction has locked.
 pub(super) struct Rows<'t> {
     txn: &'t DatabaseTransaction,
-    tenant: TenantId,
+    author: &'t Author,
     group: Uuid,
     /// The group's version after the change.
     version: i64,
@@ -37,28 +37,32 @@ pub(super) struct Rows<'t> {
 impl<'t> Rows<'t> {
     pub(super) fn new(
         txn: &'t DatabaseTransaction,
-        tenant: TenantId,
+        author: &'t Author,
         group: Uuid,
         version: i64,
         at: Timestamp,
     ) -> Self {
-        Self { txn, tenant, group, version, at, position: None, warnings: Vec::new() }
+        Self { txn, author, group, version, at, position: None, warnings: Vec::new() }
     }
 
     pub(super) async fn run(&mut self, steps: &[Step]) -> Result<()> {
         for step in steps {
             match step {
-                Step::Add(ids) => self.add(ids).await?,
-                Step::Remove(ids) => self.remove(ids).await?,
-                Step::RemoveMatching(selection) => self.remove_matching(selection).await?,
-                Step::RemoveAll => self.remove_all().await?,
+                Step::Change { add, remove } => {
+                    self.remove(remove).await?;
+                    self.add(add).await?;
+                }
+                Step::RemoveMatching(selection) => self.remove_where(condition(selection)).await?,
+                Step::Replace(ids) if ids.is_empty() => self.remove_all().await?,
                 Step::Replace(ids) => self.replace(ids).await?,
             }
         }
         Ok(())
     }
 
-    async fn add(&mut self, ids: &[Uuid]) -> Result<()> {
+    /// In the order of the ids, so that two transactions that touch the same rows meet in the same order.
+    async fn add(&mut self, ids: &BTreeSet<Uuid>) -> Result<()> {
+        let ids: Vec<Uuid> = ids.iter().copied().collect();
         for chunk in ids.chunks(CHUNK) {
             let types = self.types(chunk).await?;
             let mut insert = Query::insert();
@@ -86,7 +90,7 @@ impl<'t> Rows<'t> {
                 }
                 any = true;
                 insert.values_panic([
-                    self.tenant.uuid().into(),
+                    self.author.tenant.uuid().into(),
                     self.group.into(),
                     (*id).into(),
                     (member_type as i16).into(),
@@ -104,7 +108,7 @@ impl<'t> Rows<'t> {
     /// What exists under these ids; `None` for a user that was deleted. What is not in the map is not known.
     async fn types(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<MemberType>>> {
         let ids = ids.iter().copied();
-        let users: Vec<(Uuid, bool)> = user::Entity::in_tenant(self.tenant)
+        let users: Vec<(Uuid, bool)> = user::Entity::in_tenant(self.author.tenant)
             .filter(user::Column::UserId.is_in(ids.clone()))
             .select_only()
             .columns([user::Column::UserId, user::Column::Deleted])
@@ -119,7 +123,7 @@ impl<'t> Rows<'t> {
         if unknown.is_empty() {
             return Ok(types);
         }
-        let groups: Vec<Uuid> = group::Entity::in_tenant(self.tenant)
+        let groups: Vec<Uuid> = group::Entity::in_tenant(self.author.tenant)
             .filter(group::Column::Id.is_in(unknown))
             .select_only()
             .column(group::Column::Id)
@@ -130,24 +134,21 @@ impl<'t> Rows<'t> {
         Ok(types)
     }
 
-    async fn remove(&mut self, ids: &[Uuid]) -> Result<()> {
+    async fn remove(&mut self, ids: &BTreeSet<Uuid>) -> Result<()> {
+        let ids: Vec<Uuid> = ids.iter().copied().collect();
         for chunk in ids.chunks(CHUNK) {
-            self.remove_where(Cond::all().add(member::Column::MemberId.is_in(chunk.iter().copied()))).await?;
+            self.remove_where(member::Column::MemberId.is_in(chunk.iter().copied())).await?;
         }
         Ok(())
     }
 
-    async fn remove_matching(&mut self, selection: &Selection) -> Result<()> {
-        self.remove_where(Cond::all().add(condition(selection))).await
-    }
-
-    async fn remove_where(&mut self, which: Cond) -> Result<()> {
+    async fn remove_where(&mut self, which: Expr) -> Result<()> {
         let mut delete = Query::delete();
         delete
             .from_table(member::Entity)
-            .cond_where(member::Column::TenantId.eq(self.tenant.uuid()))
-            .cond_where(member::Column::GroupId.eq(self.group))
-            .cond_where(which)
+            .and_where(member::Column::TenantId.eq(self.author.tenant.uuid()))
+            .and_where(member::Column::GroupId.eq(self.group))
+            .and_where(which)
             .returning_col(member::Column::MemberId);
         let removed = self.returned(self.txn.query_all(&delete).await?)?;
         self.log("members.removed", &removed).await
@@ -155,7 +156,7 @@ impl<'t> Rows<'t> {
 
     async fn remove_all(&mut self) -> Result<()> {
         let removed = member::Entity::delete_many()
-            .filter(member::Column::TenantId.eq(self.tenant.uuid()))
+            .filter(member::Column::TenantId.eq(self.author.tenant.uuid()))
             .filter(member::Column::GroupId.eq(self.group))
             .exec(self.txn)
             .await?;
@@ -166,14 +167,11 @@ impl<'t> Rows<'t> {
     }
 
     /// The difference to what is there, found by walking the present members once, a page at a time.
-    async fn replace(&mut self, ids: &[Uuid]) -> Result<()> {
-        if ids.is_empty() {
-            return self.remove_all().await;
-        }
-        let mut missing: HashSet<Uuid> = ids.iter().copied().collect();
+    async fn replace(&mut self, ids: &BTreeSet<Uuid>) -> Result<()> {
+        let mut missing = ids.clone();
         let mut after = Uuid::nil();
         loop {
-            let page: Vec<Uuid> = member::Entity::in_tenant(self.tenant)
+            let page: Vec<Uuid> = member::Entity::in_tenant(self.author.tenant)
                 .filter(member::Column::GroupId.eq(self.group))
                 .filter(member::Column::MemberId.gt(after))
                 .order_by_asc(member::Column::MemberId)
@@ -185,11 +183,9 @@ impl<'t> Rows<'t> {
                 .await?;
             let Some(last) = page.last() else { break };
             after = *last;
-            let unwanted: Vec<Uuid> = page.into_iter().filter(|id| !missing.remove(id)).collect();
+            let unwanted: BTreeSet<Uuid> = page.into_iter().filter(|id| !missing.remove(id)).collect();
             self.remove(&unwanted).await?;
         }
-        let mut missing: Vec<Uuid> = missing.into_iter().collect();
-        missing.sort_unstable();
         self.add(&missing).await
     }
 
@@ -210,9 +206,8 @@ impl<'t> Rows<'t> {
     }
 
     async fn append(&mut self, kind: &'static str, payload: Value) -> Result<()> {
-        let (tenant, version, at) = (self.tenant, self.version, self.at);
-        let entry = Entry { tenant, resource: self.group, version, kind, payload, at };
-        self.position = Some(changelog::append(self.txn, entry).await?);
+        let event = Event { resource: self.group, version: self.version, kind, payload, at: self.at };
+        self.position = Some(log::append(self.txn, self.author, event).await?);
         Ok(())
     }
 

@@ -17,18 +17,20 @@
 pub mod entity;
 mod groups;
 mod list;
+mod log;
 mod members;
 mod projection;
 mod purge;
 mod queries;
 mod walk;
 
-use platform::clock::Clock;
+use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::db::changelog::Position;
+use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::{ErrorKind, Warning};
-use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
+use sea_orm::{DbErr, SqlErr};
 
 pub use groups::Patch;
 pub use list::Sorting;
@@ -55,6 +57,11 @@ impl Store {
         Self { db, clock }
     }
 
+    /// When a change happens. `meta` shows milliseconds, so that is what is stored: what a client read it can compare with.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.now().micros().div_euclid(1000) * 1000)
+    }
+
     /// The revision that whatever is read from now on includes, at least.
     ///
     /// # Errors
@@ -62,6 +69,15 @@ impl Store {
     pub async fn revision(&self) -> Result<Position> {
         platform::db::changelog::latest(self.db.read()).await
     }
+}
+
+/// On whose request a change is made.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// For which tenant.
+    pub tenant: TenantId,
+    /// Correlation id of the request; stands in the log.
+    pub request_id: String,
 }
 
 /// A group after a write.
@@ -81,13 +97,6 @@ fn or_taken(error: DbErr) -> Error {
         return error.into();
     }
     let detail = "displayName is taken: another group of this tenant has it, in this or another case";
-    Error::new(ErrorKind::Uniqueness, detail).with_attribute("displayName").with_cause(error)
+    Error::new(ErrorKind::Uniqueness, detail).with_attribute("displayName")
 }
 
-/// The position of the last row this transaction appended, else of the log.
-async fn position_or_latest(txn: &DatabaseTransaction, position: Option<Position>) -> Result<Position> {
-    match position {
-        Some(position) => Ok(position),
-        None => platform::db::changelog::latest(txn).await,
-    }
-}

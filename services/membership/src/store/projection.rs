@@ -2,11 +2,12 @@
 
 use platform::Result;
 use platform::clock::Timestamp;
-use platform::db::changelog::{self, Entry, Position};
+use platform::db::changelog::Position;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
 use serde_json::json;
 
-use super::{Store, position_or_latest};
+use super::Store;
+use super::log::{self, Event};
 use crate::domain::user::UserState;
 
 impl Store {
@@ -15,13 +16,13 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn apply_user(&self, state: UserState) -> Result<Position> {
-        let at = self.clock.now();
+        let at = self.now();
         self.db
             .write(move |txn| {
                 let state = state.clone();
                 Box::pin(async move {
                     let position = apply(txn, &state, at).await?;
-                    position_or_latest(txn, position).await
+                    log::position_or_latest(txn, position).await
                 })
             })
             .await
@@ -44,8 +45,7 @@ pub(crate) async fn apply(txn: &DatabaseTransaction, state: &UserState, at: Time
     if !applied {
         return Ok(None);
     }
-    let entry = Entry {
-        tenant: state.tenant,
+    let event = Event {
         resource: state.id.uuid(),
         version: state.version,
         kind: "user.projected",
@@ -55,7 +55,7 @@ pub(crate) async fn apply(txn: &DatabaseTransaction, state: &UserState, at: Time
         }),
         at,
     };
-    changelog::append(txn, entry).await.map(Some)
+    log::append_derived(txn, state.tenant, event).await.map(Some)
 }
 
 /// Whether the change was news.

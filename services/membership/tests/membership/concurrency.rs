@@ -51,9 +51,7 @@ fn operation(rng: &mut TestRng, own: &[String], model: &mut BTreeSet<String>) ->
 /// One client: its own members, changed one request after the other; returns who of them must be in at the end.
 async fn client(app: App, group: String, mut rng: TestRng) -> BTreeSet<String> {
     let own: Vec<String> = (0..OWN_MEMBERS).map(|_| user_id()).collect();
-    for user in &own {
-        app.apply(app.change(user)).await.unwrap();
-    }
+    app.arrive(&own).await;
     let mut model = BTreeSet::new();
     let mut left = OPERATIONS / CLIENTS;
     while left > 0 {

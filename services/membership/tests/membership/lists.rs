@@ -43,13 +43,18 @@ testkit::store_tests! {
             (format!("not (members.value eq \"{user}\")"), vec![&it]),
             ("members pr".to_owned(), vec![&sales, &it]),
             ("meta.created gt \"2020-01-01T00:00:00Z\"".to_owned(), vec![&sales, &it]),
+            ("meta.resourceType eq \"Group\" and meta.version eq \"W/\\\"2\\\"\"".to_owned(), vec![&sales, &it]),
+            ("meta.version eq \"W/\\\"1\\\"\"".to_owned(), vec![]),
             ("meta.lastModified lt \"2020-01-01T00:00:00Z\"".to_owned(), vec![]),
         ];
         for (filter, expected) in cases {
             let found = app.find(&filter).await;
             assert_eq!(found.unwrap().iter().collect::<Vec<_>>(), expected, "{filter}");
         }
-        for refused in ["displayName eq", "((", "members[value eq \"x\""] {
+        let created = platform::clock::Timestamp::from_micros(app.get(&it).await.unwrap().0.created_at_us).to_rfc3339();
+        let found = app.find(&format!("meta.created eq \"{created}\" and displayName eq \"it\"")).await;
+        assert_eq!(found.unwrap(), [it], "what was shown can be compared with");
+        for refused in ["members.display eq \"x\"", "displayName eq", "((", "members[value eq \"x\""] {
             assert_eq!(kind(app.find(refused).await), ErrorKind::InvalidFilter, "{refused}");
         }
         assert_eq!(kind(app.dialect(Dialect::Rfc).find("nonsense eq \"x\"").await), ErrorKind::InvalidFilter);

@@ -1,5 +1,6 @@
 //! The membership service through its gRPC contract, on SQLite and PostgreSQL.
 
+mod changelog;
 mod concurrency;
 mod follower;
 mod graph;

@@ -95,6 +95,21 @@ testkit::store_tests! {
         assert_eq!(app.member_ids(&id).await, sorted(&[&users[2], &users[3]]));
     }
 
+    /// As Entra does without the compliance flag: one operation per member.
+    async fn a_thousand_operations_are_one_change(db: Database) {
+        let app = app(db);
+        let (id, users) = (app.group("Sales").await, app.users(1000).await);
+        let operation = |op: &str, user: &String| json!({ "op": op, "path": "members", "value": values(&[user]) });
+        let mut operations: Vec<_> = users.iter().map(|user| operation("Add", user)).collect();
+        operations.push(operation("Remove", &users[0]));
+        let added = app.patch(&id, operations.into()).await.unwrap();
+        assert_eq!(added.resource.unwrap().version, 2);
+        assert_eq!(app.member_ids(&id).await, users[1..]);
+        // Came and went within one request: nothing happened.
+        let passing = json!([operation("Add", &users[0]), operation("Remove", &users[0])]);
+        assert_eq!(app.patch(&id, passing).await.unwrap().resource.unwrap().version, 2);
+    }
+
     async fn replace_of_many_crosses_pages_and_chunks(db: Database) {
         let app = app(db);
         let id = app.group("Sales").await;
@@ -104,9 +119,7 @@ testkit::store_tests! {
         let replace = json!([{ "op": "replace", "path": "members", "value": values(&ids[300..]) }]);
         app.patch(&id, replace).await.unwrap();
         // They show when they arrive.
-        for user in [ids[0], ids[299], ids[300], ids[2099], ids[2100], ids[2599]] {
-            app.apply(app.change(user)).await.unwrap();
-        }
+        app.arrive(&[ids[0], ids[299], ids[300], ids[2099], ids[2100], ids[2599]]).await;
         assert_eq!(app.member_ids(&id).await, sorted(&[ids[300], ids[2099], ids[2100], ids[2599]]));
     }
 

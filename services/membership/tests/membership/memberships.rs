@@ -166,9 +166,7 @@ testkit::store_tests! {
         app.add(&outer, &ids[..1700]).await;
         app.add(&inner, &ids[800..]).await;
         app.add(&outer, &[&inner]).await;
-        for user in &ids {
-            app.apply(app.change(user)).await.unwrap();
-        }
+        app.arrive(&ids).await;
         let (members, cursors) = app.walk(&outer, Depth::Transitive, false, "").await.unwrap();
         let walked: Vec<&str> = members.iter().map(|member| member.user_id.as_str()).collect();
         assert_eq!(walked, sorted(&ids), "each once, by id");

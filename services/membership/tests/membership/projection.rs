@@ -1,5 +1,6 @@
 //! The projection of users: any order, any number of times.
 
+use platform::db::changelog::Position;
 use proto::identity::v1::UserChange;
 use proto::membership::v1::{self as v1, Depth, user_ref};
 use scim::ErrorKind;
@@ -116,12 +117,11 @@ testkit::store_tests! {
     async fn revisions_move_with_writes_only(db: Database) {
         let app = app(db);
         let user = user_id();
-        let first = app.apply(app.change(&user)).await.unwrap().revision;
-        let again = app.apply(app.change(&user)).await.unwrap().revision;
-        let second = app.apply(UserChange { version: 2, ..app.change(&user) }).await.unwrap().revision;
-        assert!(!first.is_empty());
-        assert_eq!(first, again);
-        assert_ne!(first, second);
+        let revision = async |change: UserChange| app.apply(change).await.unwrap().revision.parse::<Position>().unwrap();
+        let first = revision(app.change(&user)).await;
+        // At most: what other tests do on the same server may hold the newest revision back for a moment.
+        assert!(revision(app.change(&user)).await <= first);
+        assert!(revision(UserChange { version: 2, ..app.change(&user) }).await > first);
     }
 
     async fn changes_need_the_scope_and_valid_ids(db: Database) {

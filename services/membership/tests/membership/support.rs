@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use membership::Service;
@@ -220,11 +220,21 @@ impl App {
     }
 
     pub async fn users(&self, count: usize) -> Vec<String> {
-        let mut ids = Vec::new();
-        for _ in 0..count {
-            ids.push(self.user().await);
-        }
+        let ids: Vec<String> = (0..count).map(|_| user_id()).collect();
+        self.arrive(&ids).await;
         ids
+    }
+
+    /// These users come into being, several at a time.
+    pub async fn arrive<S: AsRef<str>>(&self, users: &[S]) {
+        let mut arrivals = Vec::with_capacity(users.len());
+        for user in users {
+            arrivals.push(self.apply(self.change(user.as_ref())));
+        }
+        let outcomes: Vec<_> = stream::iter(arrivals).buffer_unordered(32).collect().await;
+        for outcome in outcomes {
+            outcome.unwrap();
+        }
     }
 
     pub async fn ask(&self, user: user_ref::Ref, group: group_ref::Ref, depth: v1::Depth) -> Result<bool> {

@@ -132,9 +132,10 @@ impl Ring {
         self.keys.is_empty()
     }
 
-    /// The key that signs: the youngest whose time has come.
+    /// The key that signs: the youngest whose time has come. Where a replica's clock is behind that of the one which made
+    /// the first key, it is that key all the same. `None` only when there is no key.
     pub fn signing(&self, now: Timestamp) -> Option<&StoredKey> {
-        self.keys.iter().rev().find(|key| key.signs_from <= now)
+        self.keys.iter().rev().find(|key| key.signs_from <= now).or(self.keys.first())
     }
 
     /// Those that verify, as a JWK Set (RFC 7517).
@@ -229,6 +230,12 @@ mod tests {
         assert_eq!(generations(&ring, 10_000), (Some(2), 2, 0), "the first key's tokens live on");
         assert_eq!(generations(&ring, 10_599), (Some(2), 2, 0));
         assert_eq!(generations(&ring, 10_600), (Some(2), 1, 1));
+    }
+
+    #[test]
+    fn a_clock_behind_the_first_replicas_signs_all_the_same() {
+        assert_eq!(generations(&ring(&[100, 700]), 99), (Some(1), 2, 0));
+        assert_eq!(generations(&ring(&[]), 99), (None, 0, 0));
     }
 
     #[test]

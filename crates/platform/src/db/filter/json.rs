@@ -3,7 +3,7 @@
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, Query as Sql, SelectStatement};
 
-use super::call;
+use super::{call, literal};
 
 /// A place in a document or in an element of one of its arrays.
 pub(super) struct Node {
@@ -81,34 +81,34 @@ impl Json {
 
     pub(super) fn is_text(self, node: &Node) -> Expr {
         self.kind(node).eq(match self {
-            Self::Sqlite => Expr::cust("'text'"),
-            Self::Postgres => Expr::cust("'string'"),
+            Self::Sqlite => literal("text"),
+            Self::Postgres => literal("string"),
         })
     }
 
     pub(super) fn is_number(self, node: &Node) -> Expr {
         match self {
-            Self::Sqlite => self.kind(node).is_in([Expr::cust("'integer'"), Expr::cust("'real'")]),
-            Self::Postgres => self.kind(node).eq(Expr::cust("'number'")),
+            Self::Sqlite => self.kind(node).is_in([literal("integer"), literal("real")]),
+            Self::Postgres => self.kind(node).eq(literal("number")),
         }
     }
 
     pub(super) fn is_boolean(self, node: &Node, value: bool) -> Expr {
-        let literal = Expr::cust(if value { "'true'" } else { "'false'" });
+        let name = literal(if value { "true" } else { "false" });
         match self {
-            Self::Sqlite => self.kind(node).eq(literal),
-            Self::Postgres => self.kind(node).eq(Expr::cust("'boolean'")).and(self.text(node).eq(literal)),
+            Self::Sqlite => self.kind(node).eq(name),
+            Self::Postgres => self.kind(node).eq(literal("boolean")).and(self.text(node).eq(name)),
         }
     }
 
     /// Not null, not `""`, not an empty array or object; NULL when it is not there at all.
     pub(super) fn is_present(self, node: &Node) -> Expr {
-        let nothing = self.kind(node).eq(Expr::cust("'null'"));
-        let blank = self.is_text(node).and(self.text(node).eq(Expr::cust("''")));
+        let nothing = self.kind(node).eq(literal("null"));
+        let blank = self.is_text(node).and(self.text(node).eq(literal("")));
         let hollow = self
             .kind(node)
-            .is_in([Expr::cust("'array'"), Expr::cust("'object'")])
-            .and(self.text(node).is_in([Expr::cust("'[]'"), Expr::cust("'{}'")]));
+            .is_in([literal("array"), literal("object")])
+            .and(self.text(node).is_in([literal("[]"), literal("{}")]));
         nothing.or(blank).or(hollow).not()
     }
 
@@ -121,10 +121,10 @@ impl Json {
                 let (document, path) = sqlite_place(node);
                 select.from_function(Func::cust("json_each").args([document, path]), alias(depth));
                 // An object's members have text keys, a lone value none.
-                select.and_where(call("typeof", [Expr::col((alias(depth), "key"))]).eq(Expr::cust("'integer'")));
+                select.and_where(call("typeof", [Expr::col((alias(depth), "key"))]).eq(literal("integer")));
             }
             Self::Postgres => {
-                let is_array = self.kind(node).eq(Expr::cust("'array'"));
+                let is_array = self.kind(node).eq(literal("array"));
                 let array = Expr::case(is_array, postgres_value(node)).finally(Expr::cust("CAST('[]' AS jsonb)"));
                 select.from_function(Func::cust("jsonb_array_elements").arg(array), alias(depth));
             }
@@ -184,8 +184,8 @@ fn sqlite_place(node: &Node) -> (Expr, Expr) {
     let document = match &node.within {
         Within::Document(document) => document.clone(),
         Within::Element(alias) => {
-            let is_object = Expr::col((alias.clone(), "type")).eq(Expr::cust("'object'"));
-            Expr::case(is_object, Expr::col((alias.clone(), "value"))).finally(Expr::cust("'{}'")).into()
+            let is_object = Expr::col((alias.clone(), "type")).eq(literal("object"));
+            Expr::case(is_object, Expr::col((alias.clone(), "value"))).finally(literal("{}")).into()
         }
     };
     let mut path = String::from("$");

@@ -33,11 +33,12 @@ pub enum SortValue {
 /// The key of an attribute resolved by `scim::sort::resolve`.
 ///
 /// # Errors
-/// `InvalidValue` for what cannot be sorted by, naming the attribute.
+/// `InvalidPath` for what cannot be sorted by, naming the attribute.
 pub fn sort_key(attr: &AttrRef, table: &Table, backend: DbBackend) -> Result<SortKey> {
     let postgres = backend == DbBackend::Postgres;
     let refused = |reason: &str| {
-        Error::invalid_value(format!("sortBy: {}: {reason}", attr.name)).with_attribute(attr.name.clone())
+        let detail = format!("sortBy: {}: {reason}", attr.name);
+        Error::new(scim::ErrorKind::InvalidPath, detail).with_attribute(attr.name.clone())
     };
     if let Some(column) = named(&table.columns, &attr.name) {
         return Ok(match column {

@@ -109,7 +109,9 @@ impl Signer {
         }
         let ring = Ring::new(self.store.signing_keys().await?);
         let Some(stored) = ring.signing(now) else {
-            return Err(Error::internal("no signing key's time has come: compare the machines' clocks"));
+            return Err(Error::internal(
+                "there is no signing key in the database: it was emptied under a running service",
+            ));
         };
         let (signing_id, signing) = (stored.id, SigningKey::open(stored, &self.key)?);
         let current = Arc::new(Loaded { at: now, ring, signing_id, signing });
