@@ -16,7 +16,7 @@ use crate::headers::SCIM_JSON;
 /// `Result` with the gateway's [`Error`].
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A unavailable service is worth another try after this long, seconds.
+/// An unavailable service is worth another try after this long, seconds.
 const UNAVAILABLE_RETRY_AFTER_S: u64 = 2;
 
 /// An error on its way out. As a response it is the SCIM message.

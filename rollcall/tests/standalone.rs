@@ -73,7 +73,7 @@ fn the_command_line_manages_tenants() {
     assert!(created["token"].as_str().unwrap().starts_with("rcs_"));
 
     let by_name = json_of(server, &["tenant", "show", "Contoso AG/Süd", "--json"]);
-    assert_eq!(by_name["id"], id, "{by_name}");
+    assert_eq!(by_name["tenant"]["id"], id, "{by_name}");
     let listed = json_of(server, &["tenant", "list", "--json"]);
     let listed = listed["tenants"].as_array().unwrap().iter().filter(|tenant| tenant["id"] == id).count();
     assert_eq!(listed, 1);

@@ -28,6 +28,8 @@ pub struct Dialect {
     pub unknown_attributes: Unknown,
     /// Unknown attributes in filters.
     pub unknown_in_filters: Unknown,
+    /// In filters, attributes of an extension may be named without its URN, where the core schema has none of that name.
+    pub bare_extension_names: bool,
     /// `schemas` may be missing, name URNs that are not ours, or leave out the URN of an extension that is there.
     pub loose_schemas: bool,
     /// PATCH operations may be written `Add`, `REPLACE`, ….
@@ -101,6 +103,7 @@ impl Dialect {
         name: "entra",
         unknown_attributes: Unknown::Ignore,
         unknown_in_filters: Unknown::Ignore,
+        bare_extension_names: true,
         loose_schemas: true,
         any_case_op: true,
         pathless: true,
@@ -133,6 +136,7 @@ impl Dialect {
         name: "okta",
         unknown_attributes: Unknown::Ignore,
         unknown_in_filters: Unknown::Ignore,
+        bare_extension_names: false,
         loose_schemas: true,
         any_case_op: true,
         pathless: true,
@@ -158,6 +162,7 @@ impl Dialect {
         name: "rfc",
         unknown_attributes: Unknown::Reject,
         unknown_in_filters: Unknown::Reject,
+        bare_extension_names: false,
         loose_schemas: false,
         any_case_op: false,
         pathless: true,
@@ -179,10 +184,11 @@ impl Dialect {
     }
 
     /// The switches by name, for documentation.
-    pub fn switches(&self) -> [(&'static str, bool); 7] {
+    pub fn switches(&self) -> [(&'static str, bool); 8] {
         [
             ("ignore_unknown_attributes", self.unknown_attributes == Unknown::Ignore),
             ("ignore_unknown_in_filters", self.unknown_in_filters == Unknown::Ignore),
+            ("bare_extension_names", self.bare_extension_names),
             ("loose_schemas", self.loose_schemas),
             ("any_case_op", self.any_case_op),
             ("pathless", self.pathless),

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | read a request body | [`resource::parse_json`], then [`resource::create`], [`resource::replace`] or [`patch`] |
 //! | answer a filter | [`filter::Filter::parse`], [`filter::resolve`], then SQL, or [`filter::eval`] over a [`fold`]ed resource |
+//! | run many operations | [`bulk::Request::parse`], [`bulk::Job`] |
+//! | search by POST | [`search::SearchRequest::parse`] |
 //! | shape an answer | [`project::Projection`], [`discovery`], [`Error::to_json`] |
 //!
 //! # Adding an attribute
@@ -17,6 +19,7 @@
 //! 2. Name it in the `Dialect` table in `dialect.rs` (and in `DIALECTS.md`, a test compares the two).
 //! 3. One test with the JSON that is really sent.
 
+pub mod bulk;
 pub mod date;
 mod decode;
 pub mod dialect;
@@ -25,12 +28,14 @@ mod error;
 pub mod filter;
 mod fold;
 mod limits;
+mod message;
 pub mod patch;
 pub mod path;
 pub mod project;
 mod quirks;
 pub mod resource;
 pub mod schema;
+pub mod search;
 pub mod sort;
 
 pub use dialect::Dialect;

@@ -14,10 +14,11 @@ use serde_json::Value;
 pub use apply::{Outcome, apply};
 pub use set::SetOp;
 
+use crate::message::{check_schemas, member};
 use crate::path::Path;
 use crate::{Dialect, Error, Limits, Map, Result, Warning};
 
-const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+pub(crate) const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +58,9 @@ impl PatchRequest {
     pub fn parse(body: &Value, dialect: &Dialect, limits: &Limits) -> Result<PatchRequest> {
         let wrong = |detail: &str| Err(Error::invalid_syntax(detail));
         let Value::Object(body) = body else { return wrong("expected a JSON object: a PatchOp message") };
-        check_schemas(body, dialect)?;
+        if !dialect.loose_schemas {
+            check_schemas(body, PATCH_OP_URN)?;
+        }
         let Some(list) = member(body, "Operations") else { return wrong("Operations: missing") };
         let Value::Array(list) = list else { return wrong("Operations: expected an array") };
         if list.is_empty() {
@@ -82,16 +85,6 @@ impl PatchRequest {
             is_flat: false,
         })
     }
-}
-
-fn check_schemas(body: &Map, dialect: &Dialect) -> Result<()> {
-    let listed = member(body, "schemas").and_then(Value::as_array).is_some_and(|urns| {
-        urns.iter().any(|urn| urn.as_str().is_some_and(|urn| urn.eq_ignore_ascii_case(PATCH_OP_URN)))
-    });
-    if listed || dialect.loose_schemas {
-        return Ok(());
-    }
-    Err(Error::invalid_syntax(format!("schemas: expected [{PATCH_OP_URN:?}]")).about("schemas"))
 }
 
 fn parse_operation(index: usize, operation: &Value, dialect: &Dialect, limits: &Limits) -> Result<Operation> {
@@ -139,11 +132,4 @@ impl std::fmt::Debug for Operation {
             .field("path", &path)
             .finish_non_exhaustive()
     }
-}
-
-/// A member of a message, whose attribute names match in any case like all others (RFC 7643, section 2.1).
-fn member<'a>(object: &'a Map, name: &str) -> Option<&'a Value> {
-    object
-        .get(name)
-        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }

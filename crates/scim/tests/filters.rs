@@ -151,3 +151,12 @@ fn where_a_comparison_looks() {
     let Query::Compare { attr, .. } = *inner else { panic!() };
     assert!(attr.segments.is_empty(), "the element itself");
 }
+
+/// ENTRA.md, 3.4: Entra's reference check names the manager without its URN.
+#[test]
+fn an_extensions_attribute_by_its_bare_name() {
+    let bare = query("manager eq \"M1\" and Manager.value pr", &Dialect::ENTRA).unwrap();
+    let full = format!("{ENTERPRISE}:manager eq \"M1\" and {ENTERPRISE}:manager.value pr");
+    assert_eq!(bare, query(&full, &Dialect::ENTRA).unwrap());
+    assert!(query("manager eq \"M1\"", &Dialect::RFC).is_err());
+}

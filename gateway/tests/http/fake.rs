@@ -48,6 +48,8 @@ pub struct World {
     pub chunks_pulled: AtomicUsize,
     /// After how many pieces the stream breaks.
     pub break_after: Mutex<Option<usize>>,
+    /// How many groups a list announces; it sends two.
+    pub announced: Mutex<i64>,
     pub warnings: Mutex<Vec<Warning>>,
     pub list_filter: Mutex<String>,
     /// GetUser panics, which in process reaches the gateway.
@@ -122,6 +124,7 @@ impl Fixture {
             members: Mutex::new((2, 1)),
             chunks_pulled: AtomicUsize::new(0),
             break_after: Mutex::default(),
+            announced: Mutex::new(2),
             warnings: Mutex::default(),
             list_filter: Mutex::default(),
             panicking: AtomicBool::new(false),
@@ -147,6 +150,15 @@ impl Fixture {
             dialect: dialect.into(),
             created_at_us: 1_600_000_000_000_000,
             scim_path: "/scim/v2".into(),
+            version: 1,
+            dialect_setting: token::DialectSetting::Entra.into(),
+            recognised: None,
+            settings: Some(token::Settings {
+                groups: true,
+                user_create: true,
+                user_update: true,
+                user_delete: true,
+            }),
         });
         let session = token::ResolveResponse {
             tenant,
@@ -235,7 +247,8 @@ impl Fake {
                 .add_service(token::credentials_server::CredentialsServer::new(self.clone()))
                 .add_service(token::clients_server::ClientsServer::new(self.clone()))
                 .add_service(token::o_auth_server::OAuthServer::new(self.clone()))
-                .add_service(token::keys_server::KeysServer::new(self.clone())),
+                .add_service(token::keys_server::KeysServer::new(self.clone()))
+                .add_service(token::admins_server::AdminsServer::new(self.clone())),
         )
     }
 
@@ -304,6 +317,7 @@ fn change(version: i64, deleted: bool) -> Option<identity::UserChange> {
 }
 
 fn transport(routes: Routes) -> Transport {
+    let routes = routes.add_service(tonic_health::server::health_reporter().1);
     let service = ServiceExt::<http::Request<tonic::body::Body>>::map_err(routes, |never| match never {});
     in_process(BoxCloneSyncService::new(service))
 }
@@ -431,7 +445,11 @@ impl membership::groups_server::Groups for Fake {
         use membership::list_groups_response::Part;
         let request = self.take("ListGroups", request)?;
         let part = |part| Ok(membership::ListGroupsResponse { part: Some(part) });
-        let head = membership::ListHead { total_results: 5, items: 2, next_cursor: String::new() };
+        let head = membership::ListHead {
+            total_results: 5,
+            items: *self.0.announced.lock().unwrap(),
+            next_cursor: String::new(),
+        };
         let group = || part(Part::Group(self.group().unwrap()));
         if !request.with_members {
             return Ok(Response::new(stream::iter([part(Part::Head(head)), group(), group()]).boxed()));
@@ -598,6 +616,40 @@ impl token::tenants_server::Tenants for Fake {
         Ok(Response::new(token::ListTenantsResponse { tenants, next_page_token: "more".into() }))
     }
 
+    /// Changes the state and `groups` of the one tenant there is.
+    async fn update_tenant(
+        &self,
+        request: Request<token::UpdateTenantRequest>,
+    ) -> Reply<token::UpdateTenantResponse> {
+        let request = self.take("UpdateTenant", request)?;
+        let mut sessions = self.0.sessions.lock().unwrap();
+        let tenant = sessions.get_mut(SECRET).unwrap().tenant.as_mut().unwrap();
+        if request.state() != token::TenantState::Unspecified {
+            tenant.state = request.state;
+        }
+        if let (Some(settings), Some(change)) = (&mut tenant.settings, request.settings) {
+            settings.groups = change.groups.unwrap_or(settings.groups);
+        }
+        tenant.version += 1;
+        Ok(Response::new(token::UpdateTenantResponse { tenant: Some(tenant.clone()) }))
+    }
+
+    /// The first one stays.
+    async fn pin_dialect(
+        &self,
+        request: Request<token::PinDialectRequest>,
+    ) -> Reply<token::PinDialectResponse> {
+        let request = self.take("PinDialect", request)?;
+        let mut sessions = self.0.sessions.lock().unwrap();
+        let tenant = sessions.get_mut(SECRET).unwrap().tenant.as_mut().unwrap();
+        if tenant.recognised.is_none() {
+            tenant.dialect = request.dialect;
+            tenant.recognised =
+                Some(token::Recognition { dialect: request.dialect, sign: request.sign, at_us: 1 });
+        }
+        Ok(Response::new(token::PinDialectResponse { tenant: Some(tenant.clone()) }))
+    }
+
     async fn delete_tenant(
         &self,
         request: Request<token::DeleteTenantRequest>,
@@ -677,5 +729,42 @@ impl token::keys_server::Keys for Fake {
     async fn list_keys(&self, request: Request<token::ListKeysRequest>) -> Reply<token::ListKeysResponse> {
         self.take("ListKeys", request)?;
         Ok(Response::new(token::ListKeysResponse { jwks: r#"{"keys":[]}"#.into() }))
+    }
+    async fn rotate_signing_key(
+        &self,
+        request: Request<token::RotateSigningKeyRequest>,
+    ) -> Reply<token::RotateSigningKeyResponse> {
+        self.take("RotateSigningKey", request)?;
+        let signs_from_us = 1_700_000_600_000_000;
+        Ok(Response::new(token::RotateSigningKeyResponse { signs_from_us }))
+    }
+}
+
+#[tonic::async_trait]
+impl token::admins_server::Admins for Fake {
+    async fn create_admin(
+        &self,
+        request: Request<token::CreateAdminRequest>,
+    ) -> Reply<token::CreateAdminResponse> {
+        let label = self.take("CreateAdmin", request)?.label;
+        let admin = token::Admin { id: CREDENTIAL.into(), label, ..token::Admin::default() };
+        Ok(Response::new(token::CreateAdminResponse { admin: Some(admin), secret: "rca_new".into() }))
+    }
+
+    async fn list_admins(
+        &self,
+        request: Request<token::ListAdminsRequest>,
+    ) -> Reply<token::ListAdminsResponse> {
+        self.take("ListAdmins", request)?;
+        let admin = token::Admin { id: CREDENTIAL.into(), ..token::Admin::default() };
+        Ok(Response::new(token::ListAdminsResponse { admins: vec![admin] }))
+    }
+
+    async fn revoke_admin(
+        &self,
+        request: Request<token::RevokeAdminRequest>,
+    ) -> Reply<token::RevokeAdminResponse> {
+        self.take("RevokeAdmin", request)?;
+        Ok(Response::new(token::RevokeAdminResponse { admin: None }))
     }
 }

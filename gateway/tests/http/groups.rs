@@ -115,6 +115,19 @@ async fn an_answer_that_cannot_be_finished_is_broken_off() {
 }
 
 #[tokio::test]
+async fn a_list_with_other_groups_than_announced_is_broken_off() {
+    for announced in [1, 3] {
+        let fixture = Fixture::new();
+        *fixture.world.announced.lock().unwrap() = announced;
+        let request = http::Request::get("/scim/v2/Groups").header("host", "h");
+        let request =
+            request.header("authorization", format!("Bearer {SECRET}")).body(Body::empty()).unwrap();
+        let response = fixture.router.clone().oneshot(request).await.unwrap();
+        assert!(response.into_body().collect().await.is_err(), "{announced} announced, 2 sent");
+    }
+}
+
+#[tokio::test]
 async fn entra_gets_204_for_a_patch_unless_it_names_attributes() {
     let fixture = Fixture::new();
     let answer = fixture.send("PATCH", &path(), "{}").await;

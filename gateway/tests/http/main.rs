@@ -5,7 +5,6 @@ mod admin;
 mod auth;
 mod fake;
 mod groups;
-mod logs;
 mod oauth;
 mod protocol;
 mod users;

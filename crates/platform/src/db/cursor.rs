@@ -26,7 +26,8 @@ pub struct Cursors {
 impl Cursors {
     /// With the key that all replicas share.
     pub fn new(key: &SecretString) -> Self {
-        let keyed = Hmac::new_from_slice(key.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
+        let keyed =
+            Hmac::new_from_slice(key.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
         Self { keyed }
     }
 
@@ -90,7 +91,9 @@ mod tests {
         let cursor = cursors().seal(&["tenant", "filter"], &("place", 7)).unwrap();
         let place: (String, i32) = cursors().open(&["tenant", "filter"], &cursor).unwrap();
         assert_eq!(place, ("place".to_owned(), 7));
-        for other in [&["tenant", "other"] as &[&str], &["tenantfilter", ""], &["tenant"], &["tenant", "filter", ""]] {
+        for other in
+            [&["tenant", "other"] as &[&str], &["tenantfilter", ""], &["tenant"], &["tenant", "filter", ""]]
+        {
             let error = cursors().open::<(String, i32)>(other, &cursor).unwrap_err();
             assert_eq!(error.kind, ErrorKind::InvalidCursor);
         }

@@ -150,7 +150,13 @@ impl Compiler<'_> {
         Ok(found)
     }
 
-    fn compare_column(&self, attr: &AttrRef, column: &Column, op: CompareOp, value: &Operand) -> Result<Expr> {
+    fn compare_column(
+        &self,
+        attr: &AttrRef,
+        column: &Column,
+        op: CompareOp,
+        value: &Operand,
+    ) -> Result<Expr> {
         Ok(match (column, value) {
             (Column::Text(text), Operand::Text(value)) => {
                 text.clone().is_not_null().and(self.compare_text(text.clone(), op, value))
@@ -165,7 +171,9 @@ impl Compiler<'_> {
                 flag.clone().is_not_null().and(flag.clone().eq(*value))
             }
             (Column::Time(at), Operand::Text(value)) => {
-                let Some(micros) = scim::date::parse(value).and_then(micros) else { return Ok(constant(false)) };
+                let Some(micros) = scim::date::parse(value).and_then(micros) else {
+                    return Ok(constant(false));
+                };
                 let at = at.clone();
                 match op {
                     CompareOp::Eq | CompareOp::Ne => at.eq(micros),

@@ -147,7 +147,9 @@ impl Order {
             None => None,
             Some(SortValue::Text) => row.try_get::<Option<String>>("", KEY)?.map(KeyValue::Text),
             Some(SortValue::Integer) => row.try_get::<Option<i64>>("", KEY)?.map(KeyValue::Integer),
-            Some(SortValue::Real) => row.try_get::<Option<f64>>("", KEY)?.map(|real| KeyValue::Real(real.to_bits())),
+            Some(SortValue::Real) => {
+                row.try_get::<Option<f64>>("", KEY)?.map(|real| KeyValue::Real(real.to_bits()))
+            }
         };
         Ok(Place { value, id })
     }
@@ -166,7 +168,8 @@ impl Order {
             (Some(value), descending) => {
                 // `from … and …` rather than `a or (b and c)`: the first part alone is a range of the index.
                 let tied_or_beyond = self.beyond(key.value.clone(), value.clone()).or(behind_id);
-                let from = if descending { key.value.clone().lte(value) } else { key.value.clone().gte(value) };
+                let from =
+                    if descending { key.value.clone().lte(value) } else { key.value.clone().gte(value) };
                 let behind = from.and(tied_or_beyond);
                 if key.nullable && !descending { behind.or(absent) } else { behind }
             }

@@ -161,7 +161,7 @@ impl<'a> Resolver<'a> {
 
     fn find(&self, name: &str) -> Result<Option<Found<'_>>> {
         let found = match &self.scope {
-            Scope::Resource(rt) => match rt.find(name) {
+            Scope::Resource(rt) => match rt.find(name).or_else(|| self.find_bare(rt, name)) {
                 None => None,
                 Some(Name::Resource | Name::Extension(_)) => {
                     return Err(Error::invalid_filter(format!("{name}: a schema, not an attribute")));
@@ -195,6 +195,11 @@ impl<'a> Resolver<'a> {
             .about(&found.name));
         }
         Ok(found)
+    }
+
+    /// Entra's reference check: `id eq "u" and manager eq "m"` (ENTRA.md, 3.4).
+    fn find_bare<'r>(&self, rt: &'r ResourceType, name: &str) -> Option<Name<'r>> {
+        if self.dialect.bare_extension_names { rt.find_in_extensions(name) } else { None }
     }
 
     fn unknown(&self, name: &str) -> Result<Query> {

@@ -116,6 +116,16 @@ impl ResourceType {
         Some(Name::Attribute(Located { extension: None, attribute, sub }))
     }
 
+    /// The attribute of an extension that `name` or `name.sub` stands for when it is written without the URN.
+    pub fn find_in_extensions(&self, name: &str) -> Option<Name<'_>> {
+        for Extension { schema, .. } in &self.extensions {
+            if let Some((attribute, sub)) = locate(name, |name| schema.attribute(name)) {
+                return Some(Name::Attribute(Located { extension: Some(&schema.id), attribute, sub }));
+            }
+        }
+        None
+    }
+
     /// The extension of that URN, in any case.
     pub fn extension(&self, urn: &str) -> Option<&Extension> {
         self.extensions.iter().find(|extension| extension.schema.id.eq_ignore_ascii_case(urn))

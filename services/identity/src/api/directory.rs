@@ -11,7 +11,10 @@ use crate::store::Named;
 
 #[tonic::async_trait]
 impl Directory for Api {
-    async fn lookup_user(&self, request: Request<LookupUserRequest>) -> Result<Response<LookupUserResponse>, Status> {
+    async fn lookup_user(
+        &self,
+        request: Request<LookupUserRequest>,
+    ) -> Result<Response<LookupUserResponse>, Status> {
         let LookupUserRequest { tenant_id, user } = request.get_ref();
         let tenant = auth::caller(&request)?.authorize(Scope::DirectoryRead, tenant_id)?;
 

@@ -10,7 +10,10 @@ use super::Api;
 
 #[tonic::async_trait]
 impl TenantData for Api {
-    async fn purge_tenant(&self, request: Request<PurgeTenantRequest>) -> Result<Response<PurgeTenantResponse>, Status> {
+    async fn purge_tenant(
+        &self,
+        request: Request<PurgeTenantRequest>,
+    ) -> Result<Response<PurgeTenantResponse>, Status> {
         let tenant = auth::caller(&request)?.authorize(Scope::Admin, &request.get_ref().tenant_id)?;
         self.shared.store.purge(tenant).await?;
         Ok(Response::new(PurgeTenantResponse {}))

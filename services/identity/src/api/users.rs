@@ -6,8 +6,9 @@ use platform::{Error, Result, auth};
 use proto::common::v1::SortOrder;
 use proto::identity::v1::users_server::Users;
 use proto::identity::v1::{
-    CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, GetUserRequest, GetUserResponse,
-    ListUsersRequest, ListUsersResponse, PatchUserRequest, PatchUserResponse, ReplaceUserRequest, ReplaceUserResponse,
+    CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, GetUserRequest,
+    GetUserResponse, ListUsersRequest, ListUsersResponse, PatchUserRequest, PatchUserResponse,
+    ReplaceUserRequest, ReplaceUserResponse,
 };
 use scim::Dialect;
 use scim::filter::{self, Filter};
@@ -19,7 +20,10 @@ use crate::store::Listing;
 
 #[tonic::async_trait]
 impl Users for Api {
-    async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+    async fn create_user(
+        &self,
+        request: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
         let message = request.get_ref();
         let (author, dialect) = wire::context(auth::caller(&request)?, message.context.as_ref())?;
         let edit = self.reader(dialect).create(&message.body)?;
@@ -42,7 +46,10 @@ impl Users for Api {
         Ok(Response::new(GetUserResponse { resource: Some(wire::resource(&user)?) }))
     }
 
-    async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
         let message = request.get_ref();
         let (author, dialect) = wire::context(auth::caller(&request)?, message.context.as_ref())?;
         let tenant = author.tenant.to_string();
@@ -68,7 +75,8 @@ impl Users for Api {
         let edit = self.reader(dialect).replace(&body)?;
 
         let schema = self.shared.schema.user.clone();
-        let changed = self.shared.store.change(author, id, wire::precondition(precondition), schema, edit).await?;
+        let changed =
+            self.shared.store.change(author, id, wire::precondition(precondition), schema, edit).await?;
         Ok(Response::new(ReplaceUserResponse {
             resource: Some(wire::resource(&changed.user)?),
             revision: changed.revision.to_string(),
@@ -77,14 +85,18 @@ impl Users for Api {
         }))
     }
 
-    async fn patch_user(&self, request: Request<PatchUserRequest>) -> Result<Response<PatchUserResponse>, Status> {
+    async fn patch_user(
+        &self,
+        request: Request<PatchUserRequest>,
+    ) -> Result<Response<PatchUserResponse>, Status> {
         let (author, dialect) = wire::context(auth::caller(&request)?, request.get_ref().context.as_ref())?;
         let PatchUserRequest { context: _, id, body, precondition } = request.into_inner();
         let id = user_id(&id)?;
         let edit = self.reader(dialect).patch(&body)?;
 
         let schema = self.shared.schema.user.clone();
-        let changed = self.shared.store.change(author, id, wire::precondition(precondition), schema, edit).await?;
+        let changed =
+            self.shared.store.change(author, id, wire::precondition(precondition), schema, edit).await?;
         Ok(Response::new(PatchUserResponse {
             resource: Some(wire::resource(&changed.user)?),
             revision: changed.revision.to_string(),
@@ -93,7 +105,10 @@ impl Users for Api {
         }))
     }
 
-    async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Result<Response<DeleteUserResponse>, Status> {
+    async fn delete_user(
+        &self,
+        request: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, Status> {
         let (author, _) = wire::context(auth::caller(&request)?, request.get_ref().context.as_ref())?;
         let DeleteUserRequest { context: _, id, precondition } = request.into_inner();
 

@@ -13,7 +13,10 @@ use crate::store::{Author, Change};
 const REQUEST_ID: usize = 64;
 
 /// A provisioning request's circumstances, once the caller is known to have the right to them.
-pub(super) fn context(caller: &Caller, context: Option<&common::Context>) -> Result<(Author, &'static Dialect)> {
+pub(super) fn context(
+    caller: &Caller,
+    context: Option<&common::Context>,
+) -> Result<(Author, &'static Dialect)> {
     let Some(common::Context { tenant_id, dialect, request_id }) = context else {
         return Err(Error::invalid_value("context is missing: send tenant_id and dialect"));
     };

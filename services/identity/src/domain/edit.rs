@@ -75,7 +75,8 @@ fn settle(current: Option<&Map>, mut attributes: Map, secrets: &Map, mut warning
         attributes.insert("active".into(), Value::Bool(active));
     }
     for attribute in secrets.keys() {
-        let detail = "not stored: Rollcall does not authenticate people and keeps no secrets of theirs".to_owned();
+        let detail =
+            "not stored: Rollcall does not authenticate people and keeps no secrets of theirs".to_owned();
         warnings.push(Warning { attribute: attribute.clone(), detail });
     }
     Edit { attributes, warnings }

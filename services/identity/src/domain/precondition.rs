@@ -20,7 +20,9 @@ impl Precondition {
             Self::OneOf(versions) if versions.contains(&version) => Ok(()),
             Self::OneOf(_) => Err(Error::new(
                 ErrorKind::VersionMismatch,
-                format!("If-Match: the user is at version W/\"{version}\" by now; read it again and repeat the change"),
+                format!(
+                    "If-Match: the user is at version W/\"{version}\" by now; read it again and repeat the change"
+                ),
             )),
         }
     }

@@ -26,7 +26,9 @@ pub(super) fn of_users(tenant: TenantId) -> Table {
             ("meta.location", Column::Refused("cannot be used in a filter; use id")),
             (
                 "groups",
-                Column::Refused("users cannot be filtered by their groups here; ask for the group's members instead"),
+                Column::Refused(
+                    "users cannot be filtered by their groups here; ask for the group's members instead",
+                ),
             ),
         ],
         rows: vec![of_emails(tenant)],

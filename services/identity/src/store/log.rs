@@ -104,7 +104,11 @@ pub(super) async fn append(
 }
 
 /// Removes some of a tenant's entries: they name its people.
-pub(super) async fn purge_batch(transaction: &DatabaseTransaction, tenant: TenantId, limit: usize) -> Result<u64> {
+pub(super) async fn purge_batch(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    limit: usize,
+) -> Result<u64> {
     let backend = transaction.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => {

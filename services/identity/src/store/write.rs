@@ -48,7 +48,8 @@ impl Store {
         let now = domain::moment(self.clock.now());
         let Edit { attributes, warnings } = edit;
         let keys = Arc::new(Keys::of(schema, &attributes));
-        let user = User { id: UserId::new(&self.clock), version: 1, created_at: now, updated_at: now, attributes };
+        let user =
+            User { id: UserId::new(&self.clock), version: 1, created_at: now, updated_at: now, attributes };
         let work = Arc::new((author, user, warnings));
         self.db
             .write(move |transaction| {
@@ -57,7 +58,8 @@ impl Store {
                     let (author, user, warnings) = work.as_ref();
                     insert(transaction, author.tenant, user, &keys).await?;
                     let change = Change::of(author.tenant, user);
-                    let revision = log::append(transaction, author, &change, log::CREATED, user.updated_at).await?;
+                    let revision =
+                        log::append(transaction, author, &change, log::CREATED, user.updated_at).await?;
                     Ok(Changed {
                         user: user.clone(),
                         warnings: warnings.clone(),
@@ -106,9 +108,11 @@ impl Store {
                         ..current.clone()
                     };
                     let before = Keys::of(schema, &current.attributes);
-                    update(transaction, author.tenant, &user, &before, &Keys::of(schema, &user.attributes)).await?;
+                    update(transaction, author.tenant, &user, &before, &Keys::of(schema, &user.attributes))
+                        .await?;
                     let change = Change::of(author.tenant, &user);
-                    let revision = log::append(transaction, author, &change, log::UPDATED, user.updated_at).await?;
+                    let revision =
+                        log::append(transaction, author, &change, log::UPDATED, user.updated_at).await?;
                     Ok(Changed { user, warnings, revision, change: Some(change) })
                 })
             })
@@ -148,7 +152,8 @@ impl Store {
     /// Removes everything of a tenant, in small transactions.
     pub(crate) async fn purge(&self, tenant: TenantId) -> Result<()> {
         loop {
-            let deleted = self.db.write(move |transaction| Box::pin(purge_batch(transaction, tenant))).await?;
+            let deleted =
+                self.db.write(move |transaction| Box::pin(purge_batch(transaction, tenant))).await?;
             if deleted == 0 {
                 return Ok(());
             }

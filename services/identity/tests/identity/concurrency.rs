@@ -7,7 +7,6 @@ use scim::ErrorKind;
 use serde_json::json;
 use testkit::db::Fresh;
 
-
 use crate::support::{App, Asked, app, attributes, kind, serve, versions};
 
 testkit::store_tests! {

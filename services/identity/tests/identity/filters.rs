@@ -85,7 +85,7 @@ testkit::store_tests! {
         for n in 0..40 {
             let mut body = random.resource(&rt, false);
             let text = body.get("userName").and_then(Value::as_str).unwrap_or_default();
-            body.insert("userName".into(), format!("{text}{n}").into());
+            body.insert("userName".into(), format!("{text}#{n}").into());
             body.insert("schemas".into(), json!(["urn:ietf:params:scim:schemas:core:2.0:User", ENTERPRISE]));
             if random.chance(70) {
                 body.insert("externalId".into(), (*random.pick(&["a", "A", "ab", "%"])).into());
@@ -164,7 +164,6 @@ testkit::store_tests! {
             select.expr(column("id")).from("things").and_where(compile(&query, &table, db.backend()).unwrap());
             let rows = db.read().query_all(&select).await.unwrap_or_else(|error| panic!("seed {}: {filter}: {error}", random.seed));
             let found: BTreeSet<i64> = rows.iter().map(|row| row.try_get("", "id").unwrap()).collect();
-            if found != expected { use sea_orm::sea_query::PostgresQueryBuilder; println!("SQL {}", select.to_string(PostgresQueryBuilder)); println!("BUILT {:?}", select.build(PostgresQueryBuilder)); }
             let difference: Vec<_> = found.symmetric_difference(&expected).map(|id| &folded[usize::try_from(*id).unwrap()].1).collect();
             assert!(difference.is_empty(), "seed {}: {filter}\n{query:?}\nfound {found:?}, expected {expected:?}: {}", random.seed, difference[0]);
             hits += usize::from(!expected.is_empty() && expected.len() < folded.len());
@@ -174,8 +173,10 @@ testkit::store_tests! {
 }
 
 fn resolved(filter: &str, rt: &ResourceType, seed: u64) -> scim::filter::Query {
-    let parsed = Filter::parse(filter, &Limits::DEFAULT).unwrap_or_else(|error| panic!("seed {seed}: {filter}: {error}"));
-    scim::filter::resolve(&parsed, rt, &scim::Dialect::ENTRA).unwrap_or_else(|error| panic!("seed {seed}: {filter}: {error}"))
+    let parsed = Filter::parse(filter, &Limits::DEFAULT)
+        .unwrap_or_else(|error| panic!("seed {seed}: {filter}: {error}"));
+    scim::filter::resolve(&parsed, rt, &scim::Dialect::ENTRA)
+        .unwrap_or_else(|error| panic!("seed {seed}: {filter}: {error}"))
 }
 
 #[cfg(test)]

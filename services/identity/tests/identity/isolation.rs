@@ -1,6 +1,6 @@
 //! Nothing of one tenant can be seen or touched by another, and nothing without the right scope.
 
-use proto::identity::v1 as v1;
+use proto::identity::v1;
 use proto::identity::v1::lookup_user_request::User as By;
 use scim::ErrorKind;
 use serde_json::json;

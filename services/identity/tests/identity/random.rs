@@ -8,12 +8,58 @@ use serde_json::{Value, json};
 
 /// Little enough text that random filters hit, and everything that LIKE, collations, JSON or quoting could trip over.
 const TEXTS: &[&str] = &[
-    "a", "A", "ab", "aB", "abc", "b", "B", "ba", "ä", "Ä", "äb", "z", "Z", "_", "%", "a%b", "a_b", "'", "\"", "\\", "\\u", "é", "e\u{301}",
-    "straße", "STRASSE", "İ", "\u{D7FF}", "\u{E000}", "\u{FFFF}", "\u{1F600}", "a\u{10FFFF}", " ", " a", "a ", "1", "01", "true", "null", "[]",
-    "{}", "$", ".", "a.b", "a\nb", "\u{1}",
+    "a",
+    "A",
+    "ab",
+    "aB",
+    "abc",
+    "b",
+    "B",
+    "ba",
+    "ä",
+    "Ä",
+    "äb",
+    "z",
+    "Z",
+    "_",
+    "%",
+    "a%b",
+    "a_b",
+    "'",
+    "\"",
+    "\\",
+    "\\u",
+    "é",
+    "e\u{301}",
+    "straße",
+    "STRASSE",
+    "İ",
+    "\u{D7FF}",
+    "\u{E000}",
+    "\u{FFFF}",
+    "\u{1F600}",
+    "a\u{10FFFF}",
+    " ",
+    " a",
+    "a ",
+    "1",
+    "01",
+    "true",
+    "null",
+    "[]",
+    "{}",
+    "$",
+    ".",
+    "a.b",
+    "a\nb",
+    "\u{1}",
 ];
 const INSTANTS: &[&str] = &[
-    "2011-05-13T04:42:34Z", "2011-05-13T06:42:34+02:00", "2011-05-13T04:42:34.5Z", "1969-12-31T23:59:59Z", "2026-11-22T01:00:00.000001Z",
+    "2011-05-13T04:42:34Z",
+    "2011-05-13T06:42:34+02:00",
+    "2011-05-13T04:42:34.5Z",
+    "1969-12-31T23:59:59Z",
+    "2026-11-22T01:00:00.000001Z",
     "9999-12-31T23:59:59Z",
 ];
 const NUMBERS: &[f64] = &[0.0, 1.0, -1.0, 1.5, 0.1, 1e-7, 2.5e10, -0.25];
@@ -28,7 +74,8 @@ pub struct Random {
 impl Random {
     /// Seeded by `ROLLCALL_TEST_SEED`, to repeat a failure, or afresh.
     pub fn new() -> Self {
-        let given = std::env::var("ROLLCALL_TEST_SEED").ok().map(|seed| seed.parse().expect("the seed is a number"));
+        let given =
+            std::env::var("ROLLCALL_TEST_SEED").ok().map(|seed| seed.parse().expect("the seed is a number"));
         let seed = given.unwrap_or_else(|| platform::clock::Clock::system().now().micros().unsigned_abs());
         Self { seed, state: seed }
     }
@@ -86,7 +133,17 @@ impl Random {
 
     fn value(&mut self, attribute: &Attribute, wild: bool) -> Value {
         if wild && self.chance(8) {
-            let odd = [json!(null), json!(""), json!("a"), json!(1), json!(true), json!([]), json!({}), json!(["a"]), json!({ "value": "a" })];
+            let odd = [
+                json!(null),
+                json!(""),
+                json!("a"),
+                json!(1),
+                json!(true),
+                json!([]),
+                json!({}),
+                json!(["a"]),
+                json!({ "value": "a" }),
+            ];
             return self.pick(&odd).clone();
         }
         match attribute.kind {

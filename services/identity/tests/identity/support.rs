@@ -16,7 +16,7 @@ use platform::ids::TenantId;
 use platform::transport::{Transport, in_process};
 use platform::{Error, Result};
 use proto::common::v1::{Context, Dialect, Page, Precondition, Resource, SortOrder};
-use proto::identity::v1 as v1;
+use proto::identity::v1;
 use proto::identity::v1::changes_client::ChangesClient;
 use proto::identity::v1::directory_client::DirectoryClient;
 use proto::identity::v1::tenant_data_client::TenantDataClient;
@@ -25,7 +25,8 @@ use scim::ErrorKind;
 use serde_json::{Value, json};
 
 /// The key pair of RFC 8032, section 7.1, test 1.
-const SECRET: &str = "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+const SECRET: &str =
+    "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
 const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -37,7 +38,8 @@ struct Keys;
 impl KeySource for Keys {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
         let x = URL_SAFE_NO_PAD.encode(bytes(PUBLIC));
-        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
+        let key =
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
         let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
         Box::pin(async move { Ok(set) })
     }
@@ -182,7 +184,8 @@ impl App {
         operations: Value,
         precondition: Option<Precondition>,
     ) -> Result<v1::PatchUserResponse> {
-        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        let body =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
         let (context, body) = (self.context(), body.to_string().into());
         let message = v1::PatchUserRequest { context, id: id.into(), body, precondition };
         Ok(self.users().patch_user(self.request(message)).await?.into_inner())
@@ -192,7 +195,11 @@ impl App {
         self.delete_if(id, None).await
     }
 
-    pub async fn delete_if(&self, id: &str, precondition: Option<Precondition>) -> Result<v1::DeleteUserResponse> {
+    pub async fn delete_if(
+        &self,
+        id: &str,
+        precondition: Option<Precondition>,
+    ) -> Result<v1::DeleteUserResponse> {
         let message = v1::DeleteUserRequest { context: self.context(), id: id.into(), precondition };
         Ok(self.users().delete_user(self.request(message)).await?.into_inner())
     }

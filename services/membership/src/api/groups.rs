@@ -31,7 +31,8 @@ impl Groups for Service {
         let (author, dialect) = provisioning(&request, request.get_ref().context.as_ref())?;
         let body = body(&request.get_ref().body)?;
         let mut decoded = scim::resource::create(resource_type(), &dialect, &body).map_err(Error::from)?;
-        let members = scim::resource::take_members(resource_type(), &mut decoded.resource).map_err(Error::from)?;
+        let members =
+            scim::resource::take_members(resource_type(), &mut decoded.resource).map_err(Error::from)?;
         let mut plan = Plan::create(members, &dialect)?;
         plan.warnings.splice(0..0, decoded.warnings);
         let written = self.store.create(author, Attributes::new(decoded.resource)?, plan).await?;
@@ -154,7 +155,8 @@ impl Groups for Service {
         let (author, _) = provisioning(&request, request.get_ref().context.as_ref())?;
         let asked = &request.get_ref().user_ids;
         if asked.len() > MOST_USERS {
-            let detail = format!("user_ids has {} entries: at most {MOST_USERS} can be asked about", asked.len());
+            let detail =
+                format!("user_ids has {} entries: at most {MOST_USERS} can be asked about", asked.len());
             return Err(Error::new(ErrorKind::TooMany, detail).into());
         }
         // What can be no user's id is in no group.

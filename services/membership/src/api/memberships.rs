@@ -98,7 +98,8 @@ fn user_ref(named: Option<v1::UserRef>) -> Result<UserRef> {
         Some(user_ref::Ref::Id(id)) => UserRef::id(&id),
         Some(user_ref::Ref::ExternalId(id)) => Ok(UserRef::ExternalId(given(id, "user.external_id")?)),
         Some(user_ref::Ref::UserName(name)) => Ok(UserRef::UserName(given(name, "user.user_name")?)),
-        None => Err(Error::invalid_value("user is missing: name it by id, external_id or user_name").with_attribute("user")),
+        None => Err(Error::invalid_value("user is missing: name it by id, external_id or user_name")
+            .with_attribute("user")),
     }
 }
 
@@ -106,7 +107,9 @@ fn group_ref(named: Option<v1::GroupRef>) -> Result<GroupRef> {
     match named.and_then(|named| named.r#ref) {
         Some(group_ref::Ref::Id(id)) => GroupRef::id(&id),
         Some(group_ref::Ref::ExternalId(id)) => Ok(GroupRef::ExternalId(given(id, "group.external_id")?)),
-        Some(group_ref::Ref::DisplayName(name)) => Ok(GroupRef::DisplayName(given(name, "group.display_name")?)),
+        Some(group_ref::Ref::DisplayName(name)) => {
+            Ok(GroupRef::DisplayName(given(name, "group.display_name")?))
+        }
         None => {
             let detail = "group is missing: name it by id, external_id or display_name";
             Err(Error::invalid_value(detail).with_attribute("group"))

@@ -29,7 +29,8 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Author and dialect of a provisioning request, if the caller may provision there.
 fn provisioning<T>(request: &Request<T>, context: Option<&common::Context>) -> Result<(Author, Dialect)> {
     let caller = platform::auth::caller(request)?;
-    let context = context.ok_or_else(|| Error::invalid_value("context is missing: it names tenant and dialect"))?;
+    let context =
+        context.ok_or_else(|| Error::invalid_value("context is missing: it names tenant and dialect"))?;
     let tenant = caller.authorize(platform::auth::Scope::Scim, &context.tenant_id)?;
     let dialect = match context.dialect() {
         common::Dialect::Entra => Dialect::ENTRA,

@@ -3,7 +3,7 @@
 use platform::auth::{Scope, caller};
 use platform::{Error, Result};
 use proto::identity::v1::UserChange;
-use proto::membership::v1 as v1;
+use proto::membership::v1;
 use proto::membership::v1::projection_server::Projection;
 use proto::membership::v1::tenant_data_server::TenantData;
 use tonic::{Request, Response, Status};
@@ -41,7 +41,8 @@ impl TenantData for Service {
 
 /// A change as identity tells it.
 pub(crate) fn user_state(change: UserChange) -> Result<UserState> {
-    let UserChange { tenant_id, user_id, version, deleted, user_name, external_id, display_name, active } = change;
+    let UserChange { tenant_id, user_id, version, deleted, user_name, external_id, display_name, active } =
+        change;
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let facts = (!deleted).then(|| UserFacts {
         user_name,

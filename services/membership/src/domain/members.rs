@@ -193,7 +193,9 @@ pub fn selection(query: &Query) -> Result<Selection> {
         Query::And(parts) => Selection::And(parts.iter().map(selection).collect::<Result<_>>()?),
         Query::Or(parts) => Selection::Or(parts.iter().map(selection).collect::<Result<_>>()?),
         Query::Not(inner) => Selection::Not(Box::new(selection(inner)?)),
-        Query::Compare { attr, op: CompareOp::Eq, value: Operand::Text(text) } => equals(&attr.segments, text)?,
+        Query::Compare { attr, op: CompareOp::Eq, value: Operand::Text(text) } => {
+            equals(&attr.segments, text)?
+        }
         Query::Compare { attr, op: CompareOp::Ne, value: Operand::Text(text) } => {
             Selection::Not(Box::new(equals(&attr.segments, text)?))
         }
@@ -222,7 +224,8 @@ fn equals(segments: &[String], text: &str) -> Result<Selection> {
 }
 
 fn not_selectable(name: &str) -> Error {
-    let detail = format!("{name} cannot be used here: members are found by `value` and by `type`, with eq and ne");
+    let detail =
+        format!("{name} cannot be used here: members are found by `value` and by `type`, with eq and ne");
     Error::new(ErrorKind::InvalidFilter, detail).with_attribute(name)
 }
 

@@ -20,7 +20,9 @@ impl Precondition {
         match self {
             Precondition::Versions(versions) if !versions.contains(&current) => Err(Error::new(
                 ErrorKind::VersionMismatch,
-                format!(r#"the group was changed meanwhile and is now at version W/"{current}": read it again"#),
+                format!(
+                    r#"the group was changed meanwhile and is now at version W/"{current}": read it again"#
+                ),
             )),
             _ => Ok(()),
         }

@@ -9,7 +9,9 @@ use platform::{Error, Result};
 use scim::Dialect;
 use scim::patch::PatchRequest;
 use sea_orm::sea_query::LockType;
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -252,7 +254,10 @@ fn event(group: Uuid, version: i64, kind: &'static str, at: Timestamp) -> Event 
 }
 
 fn stored(group: &group::Model) -> Result<&scim::Map> {
-    group.attributes.as_object().ok_or_else(|| Error::internal("the stored attributes of a group are no JSON object"))
+    group
+        .attributes
+        .as_object()
+        .ok_or_else(|| Error::internal("the stored attributes of a group are no JSON object"))
 }
 
 fn not_found(id: GroupId) -> Error {

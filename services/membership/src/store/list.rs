@@ -116,7 +116,12 @@ fn table(tenant: TenantId) -> Table {
                 ("members.value", Column::Uuid(member_column(member::Column::MemberId))),
                 ("members.type", Column::Text(type_name.cast_as(Alias::new("text")))),
                 ("members.$ref", Column::Refused("cannot be used in a filter; use members.value")),
-                ("members.display", Column::Refused("cannot be used in a filter; find the member by its name, then use members.value")),
+                (
+                    "members.display",
+                    Column::Refused(
+                        "cannot be used in a filter; find the member by its name, then use members.value",
+                    ),
+                ),
             ],
             in_search: false,
         }],

@@ -32,12 +32,19 @@ pub(super) async fn append(txn: &DatabaseTransaction, author: &Author, event: Ev
 }
 
 /// Appends what followed from a change elsewhere.
-pub(super) async fn append_derived(txn: &DatabaseTransaction, tenant: TenantId, event: Event) -> Result<Position> {
+pub(super) async fn append_derived(
+    txn: &DatabaseTransaction,
+    tenant: TenantId,
+    event: Event,
+) -> Result<Position> {
     append(txn, &Author { tenant, request_id: String::new() }, event).await
 }
 
 /// The position of the last row this transaction appended, else of the log.
-pub(super) async fn position_or_latest(txn: &DatabaseTransaction, position: Option<Position>) -> Result<Position> {
+pub(super) async fn position_or_latest(
+    txn: &DatabaseTransaction,
+    position: Option<Position>,
+) -> Result<Position> {
     match position {
         Some(position) => Ok(position),
         None => changelog::latest(txn).await,

@@ -7,7 +7,9 @@ use platform::clock::Timestamp;
 use platform::db::changelog::Position;
 use scim::Warning;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -221,8 +223,12 @@ impl<'t> Rows<'t> {
 fn condition(selection: &Selection) -> Expr {
     match selection {
         Selection::Const(all) => Expr::val(1).eq(i32::from(*all)),
-        Selection::And(parts) => parts.iter().map(condition).reduce(|a, b| a.and(b)).unwrap_or_else(|| Expr::val(1).eq(1)),
-        Selection::Or(parts) => parts.iter().map(condition).reduce(|a, b| a.or(b)).unwrap_or_else(|| Expr::val(1).eq(0)),
+        Selection::And(parts) => {
+            parts.iter().map(condition).reduce(|a, b| a.and(b)).unwrap_or_else(|| Expr::val(1).eq(1))
+        }
+        Selection::Or(parts) => {
+            parts.iter().map(condition).reduce(|a, b| a.or(b)).unwrap_or_else(|| Expr::val(1).eq(0))
+        }
         Selection::Not(inner) => condition(inner).not(),
         Selection::Id(id) => member::Column::MemberId.eq(*id),
         Selection::Type(member_type) => member::Column::MemberType.eq(*member_type as i16),

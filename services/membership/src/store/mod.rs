@@ -99,4 +99,3 @@ fn or_taken(error: DbErr) -> Error {
     let detail = "displayName is taken: another group of this tenant has it, in this or another case";
     Error::new(ErrorKind::Uniqueness, detail).with_attribute("displayName")
 }
-

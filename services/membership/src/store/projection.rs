@@ -30,7 +30,11 @@ impl Store {
 }
 
 /// Applies one change inside a transaction; `None` when it was known already.
-pub(crate) async fn apply(txn: &DatabaseTransaction, state: &UserState, at: Timestamp) -> Result<Option<Position>> {
+pub(crate) async fn apply(
+    txn: &DatabaseTransaction,
+    state: &UserState,
+    at: Timestamp,
+) -> Result<Option<Position>> {
     let applied = upsert(txn, state).await?;
     let key = [Value::from(state.tenant.uuid()), state.id.uuid().into()];
     if state.facts.is_some() {

@@ -91,7 +91,10 @@ impl Store {
             .await?;
         match found.as_slice() {
             [(id, active)] => Ok(UserEntry { id: *id, active: *active }),
-            [] => Err(Error::not_found(format!("no user of this tenant has this {what}")).with_attribute("user")),
+            [] => {
+                Err(Error::not_found(format!("no user of this tenant has this {what}"))
+                    .with_attribute("user"))
+            }
             _ => Err(ambiguous("user", what)),
         }
     }
@@ -104,7 +107,9 @@ impl Store {
         let all = group::Entity::in_tenant(tenant);
         let (query, what) = match named {
             GroupRef::Id(id) => (all.filter(group::Column::Id.eq(id.uuid())), "id"),
-            GroupRef::ExternalId(id) => (all.filter(group::Column::ExternalId.eq(id.as_str())), "external id"),
+            GroupRef::ExternalId(id) => {
+                (all.filter(group::Column::ExternalId.eq(id.as_str())), "external id")
+            }
             GroupRef::DisplayName(name) => {
                 (all.filter(group::Column::DisplayNameKey.eq(scim::fold_str(name))), "displayName")
             }
@@ -114,7 +119,8 @@ impl Store {
         match found.as_slice() {
             [id] => Ok(*id),
             [] => {
-                Err(Error::not_found(format!("no group of this tenant has this {what}")).with_attribute("group"))
+                Err(Error::not_found(format!("no group of this tenant has this {what}"))
+                    .with_attribute("group"))
             }
             _ => Err(ambiguous("group", what)),
         }
@@ -208,7 +214,12 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn members_page(&self, tenant: TenantId, group: GroupId, after: Uuid) -> Result<Vec<MemberEntry>> {
+    pub async fn members_page(
+        &self,
+        tenant: TenantId,
+        group: GroupId,
+        after: Uuid,
+    ) -> Result<Vec<MemberEntry>> {
         let sql = format!(
             r#"SELECT m.member_id AS id, u.user_id IS NOT NULL AS is_user, g.id IS NOT NULL AS is_group,
                    COALESCE(u.display_name, u.user_name, g.display_name) AS display

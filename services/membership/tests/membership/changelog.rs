@@ -13,7 +13,11 @@ async fn log(db: &Database, until: &str) -> Vec<Record> {
     loop {
         let records = changelog::read_after(db.read(), Position::default(), 10_000).await.unwrap();
         if records.last().is_some_and(|last| last.position >= until) {
-            assert_eq!(records.last().unwrap().position, until, "the revision is that of the write's last row");
+            assert_eq!(
+                records.last().unwrap().position,
+                until,
+                "the revision is that of the write's last row"
+            );
             return records;
         }
         tokio::task::yield_now().await;

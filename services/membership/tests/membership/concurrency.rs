@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest::prelude::Rng;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 
 use crate::support::{App, app, user_id, values};

@@ -42,7 +42,10 @@ impl Changes for BrokenLog {
         let start: usize = if after.is_empty() { 0 } else { after.parse().unwrap() };
         let mut answers = Vec::new();
         for (at, change) in self.changes.lock().unwrap().iter().enumerate().skip(start).take(PER_CONNECTION) {
-            answers.push(Ok(WatchChangesResponse { cursor: (at + 1).to_string(), change: Some(change.clone()) }));
+            answers.push(Ok(WatchChangesResponse {
+                cursor: (at + 1).to_string(),
+                change: Some(change.clone()),
+            }));
         }
         if answers.len() == PER_CONNECTION {
             answers.push(Err(Status::unavailable("the connection broke")));
@@ -57,7 +60,10 @@ struct Issuer;
 
 #[tonic::async_trait]
 impl OAuth for Issuer {
-    async fn issue_token(&self, _: Request<IssueTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
+    async fn issue_token(
+        &self,
+        _: Request<IssueTokenRequest>,
+    ) -> Result<Response<IssueTokenResponse>, Status> {
         let answer = IssueTokenResponse {
             access_token: token("*", "internal"),
             expires_in_s: 300,

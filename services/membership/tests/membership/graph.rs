@@ -63,7 +63,9 @@ async fn compare(app: &App, edges: &Edges) {
             assert_eq!(member.direct, edges.contains(&(group, at)));
         }
         let questions = (GROUPS..GROUPS + USERS).map(async |user| {
-            let ask = async |depth| app.ask(self::by_id(&ids[user]), group_by_id(&ids[group]), depth).await.unwrap();
+            let ask = async |depth| {
+                app.ask(self::by_id(&ids[user]), group_by_id(&ids[group]), depth).await.unwrap()
+            };
             assert_eq!(ask(Depth::Transitive).await, expected.contains(&user));
             assert_eq!(ask(Depth::Direct).await, edges.contains(&(group, user)));
         });

@@ -1,7 +1,7 @@
 //! Groups one at a time.
 
 use proto::common::v1::{Dialect, Precondition};
-use proto::membership::v1 as v1;
+use proto::membership::v1;
 use scim::ErrorKind;
 use serde_json::{Value, json};
 

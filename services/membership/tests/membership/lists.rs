@@ -1,11 +1,11 @@
 //! Lists of groups: filters, order, pages.
 
 use proto::common::v1::{Dialect, Page, SortOrder};
-use proto::membership::v1 as v1;
+use proto::membership::v1;
 use scim::ErrorKind;
 use serde_json::json;
 
-use crate::support::{App, app, kind, user_id};
+use crate::support::{App, app, kind, sorted, user_id};
 
 async fn page(app: &App, page: Page) -> crate::support::Listed {
     app.list(v1::ListGroupsRequest { page: Some(page), ..Default::default() }).await.unwrap()
@@ -48,8 +48,8 @@ testkit::store_tests! {
             ("meta.lastModified lt \"2020-01-01T00:00:00Z\"".to_owned(), vec![]),
         ];
         for (filter, expected) in cases {
-            let found = app.find(&filter).await;
-            assert_eq!(found.unwrap().iter().collect::<Vec<_>>(), expected, "{filter}");
+            let expected: Vec<&str> = expected.into_iter().map(String::as_str).collect();
+            assert_eq!(app.find(&filter).await.unwrap(), sorted(&expected), "{filter}");
         }
         let created = platform::clock::Timestamp::from_micros(app.get(&it).await.unwrap().0.created_at_us).to_rfc3339();
         let found = app.find(&format!("meta.created eq \"{created}\" and displayName eq \"it\"")).await;
@@ -71,6 +71,7 @@ testkit::store_tests! {
         }
         let empty = app.group("Empty").await;
         expected.push((empty, vec![]));
+        expected.sort();
         let listed = app.list(v1::ListGroupsRequest { with_members: true, ..Default::default() }).await.unwrap();
         let found: Vec<(String, Vec<String>)> = listed
             .groups
@@ -88,6 +89,7 @@ testkit::store_tests! {
         for at in 0..12 {
             ids.push(app.group(&format!("G{at:02}")).await);
         }
+        ids.sort();
         let by_index = |start_index, count| Page { start_index, count, cursor: None };
         for (asked, expected) in [
             (by_index(0, None), &ids[..10]),
@@ -152,13 +154,20 @@ testkit::store_tests! {
             let request = v1::ListGroupsRequest { sort_by: sort_by.into(), sort_order: order.into(), ..Default::default() };
             app.list(request).await.map(|listed| listed.ids())
         };
-        assert_eq!(sorted_by("", SortOrder::Unspecified).await.unwrap(), [b.clone(), a.clone(), c.clone()]);
-        assert_eq!(sorted_by("", SortOrder::Descending).await.unwrap(), [c.clone(), a.clone(), b.clone()]);
+        let by_id = sorted(&[&a, &b, &c]);
+        assert_eq!(sorted_by("", SortOrder::Unspecified).await.unwrap(), by_id);
+        assert_eq!(sorted_by("id", SortOrder::Ascending).await.unwrap(), by_id);
+        let mut descending = by_id;
+        descending.reverse();
+        assert_eq!(sorted_by("", SortOrder::Descending).await.unwrap(), descending);
         assert_eq!(sorted_by("displayName", SortOrder::Ascending).await.unwrap(), [a.clone(), b.clone(), c.clone()]);
         assert_eq!(sorted_by("displayName", SortOrder::Descending).await.unwrap(), [c.clone(), b.clone(), a.clone()]);
         assert_eq!(sorted_by("externalId", SortOrder::Ascending).await.unwrap(), [b.clone(), a.clone(), c.clone()], "without a value comes last");
-        assert_eq!(sorted_by("id", SortOrder::Ascending).await.unwrap(), [b.clone(), a.clone(), c.clone()]);
-        assert_eq!(sorted_by("meta.lastModified", SortOrder::Ascending).await.unwrap(), [b, a, c]);
+        // Moved behind the others by a change.
+        let moved = json!([{ "op": "replace", "path": "externalId", "value": "3" }]);
+        let changed = app.patch(&b, moved).await.unwrap().resource.unwrap().updated_at_us;
+        let last = sorted_by("meta.lastModified", SortOrder::Ascending).await.unwrap().pop().unwrap();
+        assert_eq!(app.get(&last).await.unwrap().0.updated_at_us, changed);
         assert!(sorted_by("nonsense", SortOrder::Ascending).await.is_err());
     }
 }

@@ -1,4 +1,5 @@
 //! The membership service through its gRPC contract, on SQLite and PostgreSQL.
+#![cfg(test)] // it always is; this tells clippy that it may unwrap
 
 mod changelog;
 mod concurrency;

@@ -24,7 +24,8 @@ use proto::membership::v1::{self as v1, get_group_response, group_ref, list_grou
 use serde_json::{Value, json};
 
 /// The key pair of RFC 8032, section 7.1, test 1.
-const SECRET: &str = "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+const SECRET: &str =
+    "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
 const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -36,7 +37,8 @@ pub struct Keys;
 impl KeySource for Keys {
     fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
         let x = URL_SAFE_NO_PAD.encode(bytes(PUBLIC));
-        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
+        let key =
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
         let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
         Box::pin(async move { Ok(set) })
     }
@@ -136,7 +138,9 @@ impl App {
         let parts: Vec<_> =
             self.groups().get_group(self.request(request)).await?.into_inner().try_collect().await?;
         let mut parts = parts.into_iter().map(|part: v1::GetGroupResponse| part.part.unwrap());
-        let Some(get_group_response::Part::Group(group)) = parts.next() else { panic!("the group comes first") };
+        let Some(get_group_response::Part::Group(group)) = parts.next() else {
+            panic!("the group comes first")
+        };
         let mut members = Vec::new();
         for part in parts {
             let get_group_response::Part::Members(chunk) = part else { panic!("a second group") };
@@ -179,7 +183,9 @@ impl App {
     }
 
     pub async fn remove(&self, id: &str, members: &[&str]) -> v1::PatchGroupResponse {
-        self.patch(id, json!([{ "op": "Remove", "path": "members", "value": values(members) }])).await.unwrap()
+        self.patch(id, json!([{ "op": "Remove", "path": "members", "value": values(members) }]))
+            .await
+            .unwrap()
     }
 
     pub async fn replace(&self, id: &str, body: Value) -> Result<v1::ReplaceGroupResponse> {
@@ -268,8 +274,13 @@ impl App {
             include_inactive,
             after_cursor: after_cursor.into(),
         };
-        let runs: Vec<v1::ListGroupMembersResponse> =
-            self.memberships().list_group_members(self.request(request)).await?.into_inner().try_collect().await?;
+        let runs: Vec<v1::ListGroupMembersResponse> = self
+            .memberships()
+            .list_group_members(self.request(request))
+            .await?
+            .into_inner()
+            .try_collect()
+            .await?;
         let cursors = runs.iter().map(|run| run.cursor.clone()).collect();
         Ok((runs.into_iter().flat_map(|run| run.members).collect(), cursors))
     }

@@ -52,7 +52,9 @@ impl Json {
                     let parent = descend(postgres_root(node), path);
                     parent.binary(BinOper::Custom("->>"), last.as_str())
                 }
-                (_, None) => postgres_root(node).binary(BinOper::Custom("#>>"), Expr::cust("CAST('{}' AS text[])")),
+                (_, None) => {
+                    postgres_root(node).binary(BinOper::Custom("#>>"), Expr::cust("CAST('{}' AS text[])"))
+                }
             },
         }
     }
@@ -65,17 +67,19 @@ impl Json {
         }
     }
 
+    // sqlx caches prepared statements by their text: without the casts, a statement prepared with an integer would read the
+    // bits of a float as one.
     pub(super) fn integer(self, value: i64) -> Expr {
         match self {
             Self::Sqlite => value.into(),
-            Self::Postgres => call("to_jsonb", [value.into()]),
+            Self::Postgres => call("to_jsonb", [Expr::from(value).cast_as("bigint")]),
         }
     }
 
     pub(super) fn decimal(self, value: f64) -> Expr {
         match self {
             Self::Sqlite => value.into(),
-            Self::Postgres => call("to_jsonb", [value.into()]),
+            Self::Postgres => call("to_jsonb", [Expr::from(value).cast_as("double precision")]),
         }
     }
 
@@ -125,7 +129,8 @@ impl Json {
             }
             Self::Postgres => {
                 let is_array = self.kind(node).eq(literal("array"));
-                let array = Expr::case(is_array, postgres_value(node)).finally(Expr::cust("CAST('[]' AS jsonb)"));
+                let array =
+                    Expr::case(is_array, postgres_value(node)).finally(Expr::cust("CAST('[]' AS jsonb)"));
                 select.from_function(Func::cust("jsonb_array_elements").arg(array), alias(depth));
             }
         }
@@ -133,7 +138,12 @@ impl Json {
     }
 
     /// The element that stands for all: the primary one, else the first. A subquery or expression of `inner`'s text.
-    pub(super) fn of_main_element(self, array: &Node, inner: &[String], read: impl Fn(Self, &Node) -> Expr) -> Expr {
+    pub(super) fn of_main_element(
+        self,
+        array: &Node,
+        inner: &[String],
+        read: impl Fn(Self, &Node) -> Expr,
+    ) -> Expr {
         match self {
             Self::Sqlite => {
                 let mut select = self.elements(array, 0);

@@ -43,7 +43,9 @@ pub fn sort_key(attr: &AttrRef, table: &Table, backend: DbBackend) -> Result<Sor
     if let Some(column) = named(&table.columns, &attr.name) {
         return Ok(match column {
             Column::Text(text) => SortKey { value: text.clone(), nullable: true, kind: SortValue::Text },
-            Column::RequiredText(text) => SortKey { value: text.clone(), nullable: false, kind: SortValue::Text },
+            Column::RequiredText(text) => {
+                SortKey { value: text.clone(), nullable: false, kind: SortValue::Text }
+            }
             Column::Boolean(flag) => {
                 SortKey { value: flag.clone().cast_as("integer"), nullable: true, kind: SortValue::Integer }
             }
@@ -61,10 +63,15 @@ pub fn sort_key(attr: &AttrRef, table: &Table, backend: DbBackend) -> Result<Sor
     let read = |json: Json, node: &Node| match kind {
         SortValue::Real => {
             let number = if postgres { json.text(node) } else { json.number(node) };
-            Expr::case(json.is_number(node), number.cast_as(if postgres { "double precision" } else { "real" })).into()
+            Expr::case(
+                json.is_number(node),
+                number.cast_as(if postgres { "double precision" } else { "real" }),
+            )
+            .into()
         }
         SortValue::Text | SortValue::Integer => {
-            let is_scalar = json.is_text(node).or(json.is_boolean(node, true)).or(json.is_boolean(node, false));
+            let is_scalar =
+                json.is_text(node).or(json.is_boolean(node, true)).or(json.is_boolean(node, false));
             bytewise(Expr::case(is_scalar, json.text(node).cast_as("text")).into(), postgres)
         }
     };

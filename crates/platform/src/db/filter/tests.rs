@@ -69,7 +69,10 @@ fn indexed_attributes_are_plain_comparisons_of_columns() {
 #[test]
 fn elements_are_looked_up_in_rows_where_all_of_it_is_there_and_in_json_where_not() {
     let rows = sql(r#"emails.value eq "A@x""#, DbBackend::Sqlite);
-    assert!(rows.starts_with(r#""users"."id" IN (SELECT "user_id" FROM "user_emails" WHERE "tenant_id" = 7"#), "{rows}");
+    assert!(
+        rows.starts_with(r#""users"."id" IN (SELECT "user_id" FROM "user_emails" WHERE "tenant_id" = 7"#),
+        "{rows}"
+    );
     let json = sql(r#"emails[value eq "A@x" and display eq "d"]"#, DbBackend::Sqlite);
     assert!(json.starts_with("EXISTS(SELECT 1 FROM json_each("), "{json}");
     let json = sql(r#"emails[value eq "A@x" and display eq "d"]"#, DbBackend::Postgres);

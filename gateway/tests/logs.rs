@@ -1,4 +1,10 @@
-//! What stands in the log, and what never does.
+//! What stands in the log, and what never does. A process of its own: tracing remembers for the whole process which lines
+//! somebody listens to, and the other tests listen to none.
+#![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
+
+#[path = "http/fake.rs"]
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod fake;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -6,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use proto::common::v1::Dialect;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::fake::{ADMIN, Fixture, SECRET, USER};
+use fake::{ADMIN, Fixture, SECRET, USER};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -39,7 +45,7 @@ async fn a_line_says_what_happened_and_nothing_secret_or_personal() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(lines.clone())
         .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let fixture = Fixture::new();
     let id = [("x-request-id", "corr-77")];
@@ -55,7 +61,6 @@ async fn a_line_says_what_happened_and_nothing_secret_or_personal() {
     fixture.fail("Resolve", scim::ErrorKind::Internal);
     fixture.credential("other-secret", Some((fixture.tenant, Dialect::Entra)), "scim");
     fixture.send_with("GET", "/scim/v2/Users", "", &[("authorization", "Bearer other-secret")]).await;
-    drop(guard);
 
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let first =
