@@ -4,6 +4,7 @@ use platform::transport::{MAX_MESSAGE_BYTES, Transport};
 use proto::identity::v1::users_client::UsersClient;
 use proto::membership::v1::groups_client::GroupsClient;
 use proto::membership::v1::projection_client::ProjectionClient;
+use proto::token::v1::admins_client::AdminsClient;
 use proto::token::v1::clients_client::ClientsClient;
 use proto::token::v1::credentials_client::CredentialsClient;
 use proto::token::v1::keys_client::KeysClient;
@@ -29,6 +30,8 @@ pub struct Clients {
     pub tenants: TenantsClient<Transport>,
     /// Bearer secrets.
     pub credentials: CredentialsClient<Transport>,
+    /// Admin secrets.
+    pub admins: AdminsClient<Transport>,
     /// OAuth clients.
     pub clients: ClientsClient<Transport>,
     /// Token endpoint.
@@ -53,6 +56,7 @@ impl Clients {
             membership_data: membership::v1::tenant_data_client::TenantDataClient::new(membership.clone()),
             tenants: TenantsClient::new(token.clone()),
             credentials: CredentialsClient::new(token.clone()),
+            admins: AdminsClient::new(token.clone()),
             clients: ClientsClient::new(token.clone()),
             oauth: OAuthClient::new(token.clone()),
             keys: KeysClient::new(token.clone()),

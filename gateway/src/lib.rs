@@ -16,7 +16,9 @@ mod headers;
 mod health;
 mod oauth;
 mod observe;
+mod policy;
 mod rate_limit;
+mod recognise;
 mod scim;
 mod tenant;
 

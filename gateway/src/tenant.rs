@@ -20,7 +20,7 @@ use platform::ids::TenantId;
 use platform::transport::Transport;
 use proto::common::v1::Dialect;
 use proto::token::v1::credentials_client::CredentialsClient;
-use proto::token::v1::{ResolveRequest, ResolveResponse, TenantState};
+use proto::token::v1::{DialectSetting, PinDialectRequest, ResolveRequest, ResolveResponse, TenantState};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -28,6 +28,8 @@ use tokio::sync::broadcast::error::TryRecvError;
 use crate::App;
 use crate::error::{Error, Problem, Result};
 use crate::observe;
+use crate::policy::Policy;
+use crate::recognise::{self, Sign};
 
 const MAX_REMEMBERED: u64 = 100_000;
 /// An unknown secret is remembered this long: enough to blunt a flood of one wrong secret.
@@ -45,11 +47,14 @@ pub(crate) struct Session {
     access_token: String,
 }
 
-/// The tenant of a request, and how its client speaks SCIM.
+/// The tenant of a request, how its client speaks SCIM, and what it may do.
 #[derive(Clone, Copy)]
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     pub(crate) dialect: Dialect,
+    pub(crate) policy: Policy,
+    /// The dialect goes by the traffic, and no client was recognised yet.
+    is_open: bool,
 }
 
 /// Somebody who may provision a tenant. A SCIM handler cannot be reached without one.
@@ -80,25 +85,59 @@ impl Administrator {
 }
 
 /// Lets a request through to SCIM with a [`Provisioner`], within the tenant's rate.
-pub(crate) async fn require_tenant(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let headers = request.headers();
+pub(crate) async fn require_tenant(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
     let provisioner = async {
-        let session = app.sessions.of(headers).await?;
-        let Some(tenant) = session.tenant.filter(|_| session.scopes.contains(&Scope::Scim)) else {
+        let session = app.sessions.of(&parts.headers).await?;
+        let Some(mut tenant) = session.tenant.filter(|_| session.scopes.contains(&Scope::Scim)) else {
             let detail =
                 "this token is not for SCIM: use the token that was shown when the tenant was created";
             return Err(Error::new(ErrorKind::Forbidden, detail));
         };
         observe::note_tenant(tenant.id);
         app.limiter.check(tenant.id)?;
+        if let Some(sign) = recognise::sign(&parts).filter(|_| tenant.is_open) {
+            tenant.dialect = pin(&app, &session, tenant.id, sign).await;
+        }
         Ok(Provisioner { tenant, session })
     };
-    match provisioner.await {
+    let provisioner = provisioner.await;
+    match provisioner {
         Ok(provisioner) => {
-            request.extensions_mut().insert(provisioner);
-            next.run(request).await
+            parts.extensions.insert(provisioner);
+            next.run(Request::from_parts(parts, body)).await
         }
         Err(error) => error.into_response(),
+    }
+}
+
+/// Tells the token service what this tenant's client was recognised by, and says how to read the request: as the client
+/// that was recognised first. That it could not be noted is no reason to fail the request: the next one tries again.
+async fn pin(app: &App, session: &Session, tenant: TenantId, sign: &Sign) -> Dialect {
+    let pinned = async {
+        let message = PinDialectRequest {
+            tenant_id: tenant.to_string(),
+            dialect: sign.dialect.into(),
+            sign: sign.name.to_owned(),
+        };
+        let request = auth::with_token(message, &session.access_token)?;
+        let answer = app.clients.tenants.clone().pin_dialect(request).await?.into_inner();
+        app.invalidations.publish(Invalidation::Tenant(tenant));
+        Ok(answer.tenant.map_or(sign.dialect, |tenant| tenant.dialect()))
+    };
+    let pinned: Result<Dialect, platform::Error> = pinned.await;
+    match pinned {
+        Ok(dialect) => {
+            tracing::info!(dialect.sign = sign.name, "recognised the client of tenant {tenant} by `{}`", sign.name);
+            dialect
+        }
+        Err(error) => {
+            tracing::warn!(
+                error.kind = error.kind.name(),
+                "could not note what the client of tenant {tenant} was recognised by: {error}"
+            );
+            sign.dialect
+        }
     }
 }
 
@@ -263,7 +302,12 @@ fn session(answer: ResolveResponse) -> Result<Session, platform::Error> {
                 .id
                 .parse()
                 .map_err(|_| platform::Error::internal("Resolve named a tenant without an id"))?;
-            Some(Tenant { id, dialect: tenant.dialect() })
+            // No settings must not read as no restrictions.
+            let settings = tenant
+                .settings
+                .ok_or_else(|| platform::Error::internal("Resolve named a tenant without its settings"))?;
+            let is_open = tenant.dialect_setting() == DialectSetting::Auto && tenant.recognised.is_none();
+            Some(Tenant { id, dialect: tenant.dialect(), policy: settings.into(), is_open })
         }
     };
     let scopes = scopes.iter().filter_map(|name| Scope::from_name(name)).collect();

@@ -25,10 +25,16 @@ enum Command {
     Standalone(standalone::Arguments),
     /// See it work: a server, a tenant, a simulated Entra ID provisioning cycle, membership questions.
     Demo(demo::Arguments),
-    /// Create, list, show and delete tenants of a running server.
+    /// Create, list, show, set up, enable, disable and delete tenants of a running server.
     Tenant(cli::tenant::Arguments),
+    /// Create, list and revoke the provisioning secrets of a tenant.
+    Credential(cli::credential::Arguments),
     /// Create, list and delete OAuth clients for internal services that ask about memberships.
     Client(cli::client::Arguments),
+    /// Create, list and revoke admin tokens.
+    Admin(cli::admin::Arguments),
+    /// Rotate the key that signs access tokens.
+    Key(cli::key::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +51,10 @@ fn main() -> ExitCode {
             Command::Standalone(arguments) => standalone::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Tenant(arguments) => cli::tenant::run(arguments).await,
+            Command::Credential(arguments) => cli::credential::run(arguments).await,
             Command::Client(arguments) => cli::client::run(arguments).await,
+            Command::Admin(arguments) => cli::admin::run(arguments).await,
+            Command::Key(arguments) => cli::key::run(arguments).await,
         }
     });
     match outcome {

@@ -2,6 +2,7 @@
 //!
 //! Several writers create, change and delete at once; at a random moment the process is killed, started again on the same
 //! data, and every answered write is looked up. 50 times, on one data directory. `ROLLCALL_CRASH_SEED` repeats a run.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,15 +1,15 @@
 //! Tenant A's token can neither see nor touch anything of tenant B, at any endpoint, tried with B's own ids.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::path::Path;
 
-use proto::membership::v1 as membership;
-use proto::membership::v1::memberships_client::MembershipsClient;
+use proto::membership::v1::{CheckRequest, ListGroupMembersRequest, ListUserGroupsRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::client::Client;
+use testkit::memberships::{Memberships, group, user};
 use testkit::server::{Standalone, Tenant};
-use tonic::metadata::MetadataValue;
-use tonic::{Code, Request};
+use tonic::Code;
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
@@ -185,54 +185,42 @@ async fn a_manager_in_another_tenant_tells_nothing() {
 async fn membership_questions_stay_within_the_tenant() {
     let (a, b) = two_tenants("grpc").await;
     let token = server().access_token("grpc A", Some(&a.tenant.tenant.id), "memberships:read").await.unwrap();
-    let mut client = MembershipsClient::connect(server().grpc.clone()).await.unwrap();
+    let memberships = Memberships::connect(&server().grpc, Some(&token)).await.unwrap();
+    let (own, other) = (a.tenant.tenant.id.as_str(), b.tenant.tenant.id.as_str());
 
     // Its own tenant, named or not: answered.
-    for tenant in [a.tenant.tenant.id.as_str(), ""] {
-        let answer = client.check(authorized(check(tenant, &a.user, &a.group), &token)).await.unwrap();
-        assert!(answer.into_inner().member);
+    for tenant in [own, ""] {
+        assert!(memberships.check(check(tenant, &a.user, &a.group)).await.unwrap());
+        let members = memberships.group_members(group_members(tenant, &a.group)).await.unwrap();
+        let members: Vec<&str> = members.iter().map(|member| member.user_id.as_str()).collect();
+        assert_eq!(members, [a.user.as_str()]);
     }
     // The other tenant: refused before anything is looked at.
-    let other = b.tenant.tenant.id.as_str();
-    let refused = client.check(authorized(check(other, &b.user, &b.group), &token)).await.unwrap_err();
+    let refused = memberships.check(check(other, &b.user, &b.group)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
-    let refused = client.list_user_groups(authorized(user_groups(other, &b.user), &token)).await.unwrap_err();
+    let refused = memberships.user_groups(user_groups(other, &b.user)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
-    let refused =
-        client.list_group_members(authorized(group_members(other, &b.group), &token)).await.unwrap_err();
+    let refused = memberships.group_members(group_members(other, &b.group)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     // The other tenant's ids: unknown.
-    for own in [a.tenant.tenant.id.as_str(), ""] {
+    for tenant in [own, ""] {
         for (user, group) in [(&b.user, &a.group), (&a.user, &b.group), (&b.user, &b.group)] {
-            let refused = client.check(authorized(check(own, user, group), &token)).await.unwrap_err();
+            let refused = memberships.check(check(tenant, user, group)).await.unwrap_err();
             assert_eq!(refused.code(), Code::NotFound, "{refused}");
         }
-        let refused =
-            client.list_user_groups(authorized(user_groups(own, &b.user), &token)).await.unwrap_err();
+        let refused = memberships.user_groups(user_groups(tenant, &b.user)).await.unwrap_err();
         assert_eq!(refused.code(), Code::NotFound, "{refused}");
-        let refused =
-            client.list_group_members(authorized(group_members(own, &b.group), &token)).await.unwrap_err();
+        let refused = memberships.group_members(group_members(tenant, &b.group)).await.unwrap_err();
         assert_eq!(refused.code(), Code::NotFound, "{refused}");
     }
-    // A name that exists in both: the own one.
-    let mut groups = client
-        .list_group_members(authorized(group_members("", &a.group), &token))
-        .await
-        .unwrap()
-        .into_inner();
-    let mut members = Vec::new();
-    while let Some(run) = groups.message().await.unwrap() {
-        members.extend(run.members.into_iter().map(|member| member.user_id));
-    }
-    assert_eq!(members, [a.user.clone()]);
     // Nobody, a provisioning secret, another scope: refused.
-    let nobody = client.check(check(other, &b.user, &b.group)).await.unwrap_err();
+    let question = check(other, &b.user, &b.group);
+    let nobody = memberships.with_token(None).check(question.clone()).await.unwrap_err();
     assert_eq!(nobody.code(), Code::Unauthenticated, "{nobody}");
-    let secret =
-        client.check(authorized(check(other, &b.user, &b.group), &a.tenant.token)).await.unwrap_err();
+    let secret = memberships.with_token(Some(&a.tenant.token)).check(question.clone()).await.unwrap_err();
     assert_eq!(secret.code(), Code::Unauthenticated, "{secret}");
     let directory = server().access_token("grpc directory", None, "directory:read").await.unwrap();
-    let scope = client.check(authorized(check(other, &b.user, &b.group), &directory)).await.unwrap_err();
+    let scope = memberships.with_token(Some(&directory)).check(question).await.unwrap_err();
     assert_eq!(scope.code(), Code::PermissionDenied, "{scope}");
 }
 
@@ -274,23 +262,8 @@ async fn each_credential_opens_only_its_own_door() {
     all_of(&b).await;
 }
 
-fn authorized<T>(message: T, token: &str) -> Request<T> {
-    let mut request = Request::new(message);
-    let bearer = MetadataValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
-    request.metadata_mut().insert("authorization", bearer);
-    request
-}
-
-fn user(id: &str) -> Option<membership::UserRef> {
-    Some(membership::UserRef { r#ref: Some(membership::user_ref::Ref::Id(id.to_owned())) })
-}
-
-fn group(id: &str) -> Option<membership::GroupRef> {
-    Some(membership::GroupRef { r#ref: Some(membership::group_ref::Ref::Id(id.to_owned())) })
-}
-
-fn check(tenant: &str, user_id: &str, group_id: &str) -> membership::CheckRequest {
-    membership::CheckRequest {
+fn check(tenant: &str, user_id: &str, group_id: &str) -> CheckRequest {
+    CheckRequest {
         tenant_id: tenant.to_owned(),
         user: user(user_id),
         group: group(group_id),
@@ -298,18 +271,10 @@ fn check(tenant: &str, user_id: &str, group_id: &str) -> membership::CheckReques
     }
 }
 
-fn user_groups(tenant: &str, user_id: &str) -> membership::ListUserGroupsRequest {
-    membership::ListUserGroupsRequest {
-        tenant_id: tenant.to_owned(),
-        user: user(user_id),
-        ..Default::default()
-    }
+fn user_groups(tenant: &str, user_id: &str) -> ListUserGroupsRequest {
+    ListUserGroupsRequest { tenant_id: tenant.to_owned(), user: user(user_id), ..Default::default() }
 }
 
-fn group_members(tenant: &str, group_id: &str) -> membership::ListGroupMembersRequest {
-    membership::ListGroupMembersRequest {
-        tenant_id: tenant.to_owned(),
-        group: group(group_id),
-        ..Default::default()
-    }
+fn group_members(tenant: &str, group_id: &str) -> ListGroupMembersRequest {
+    ListGroupMembersRequest { tenant_id: tenant.to_owned(), group: group(group_id), ..Default::default() }
 }

@@ -1,4 +1,5 @@
 //! The life of a standalone server, as its user meets it: first start, the command line, stop, start again.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -79,7 +80,7 @@ fn the_command_line_manages_tenants() {
     assert_eq!(listed, 1);
 
     let (code, _, error) = rollcall(server, &["tenant", "create", "Contoso AG/Süd"]);
-    assert!(code != Some(0) && error.contains("Contoso AG/Süd"), "a name that is taken: {error}");
+    assert!(code != Some(0) && error.contains("name"), "a name that is taken: {error}");
     let (code, _, error) = rollcall(server, &["tenant", "create", "other", "--preset", "unheard-of"]);
     assert!(
         code != Some(0) && error.contains("unheard-of") && error.contains("entra"),

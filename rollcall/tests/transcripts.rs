@@ -22,7 +22,13 @@ fn play(path: &Path) -> datatest_stable::Result<()> {
             Err(_) => {
                 let server = Standalone::shared(Path::new(env!("CARGO_BIN_EXE_rollcall")));
                 let name = path.file_stem().unwrap_or_default().to_string_lossy();
-                server.tenant(&name, &transcript.preset).await.map_err(|error| format!("{error:#}"))?.target()
+                let tenant =
+                    server.tenant(&name, &transcript.preset).await.map_err(|error| format!("{error:#}"))?;
+                if let Some(dialect) = &transcript.dialect {
+                    let set = server.set_dialect(&tenant, dialect).await;
+                    set.map_err(|error| format!("{error:#}"))?;
+                }
+                tenant.target()
             }
         };
         // `{:#}` shows the whole chain: step, answer, path of the difference.

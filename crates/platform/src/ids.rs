@@ -12,11 +12,10 @@ use crate::error::Error;
 /// in which they were made: lists show that order. The other 62 bits are random.
 pub fn new_uuid(clock: &Clock) -> Uuid {
     let micros = clock.now().micros().unsigned_abs();
-    let mut rest = [0; 10];
-    rest.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
-    // The fraction of the millisecond in the 12 bits behind the version.
+    // The fraction of the millisecond in the 12 bits behind the version, then random bytes.
     let [high, low] = u16::try_from(micros % 1000 * 4096 / 1000).unwrap_or(0).to_be_bytes();
-    (rest[0], rest[1]) = (high, low);
+    let [a, b, c, d, e, f, _version, g, _variant, h, ..] = Uuid::new_v4().into_bytes();
+    let rest = [high, low, a, b, c, d, e, f, g, h];
     uuid::Builder::from_unix_timestamp_millis(micros / 1000, &rest).into_uuid()
 }
 

@@ -3,8 +3,12 @@
 use serde_json::Value;
 
 use crate::dialect::Unknown;
-use crate::schema::{Attribute, Kind, Mutability};
+use crate::error::shown;
+use crate::schema::{Attribute, Extension, Kind, Mutability};
 use crate::{Dialect, Error, Map, Result, Warning, date};
+
+/// A client that sends thousands of unknown attributes is told of the first ones.
+const MOST_WARNINGS: usize = 100;
 
 /// The sub-attribute that is true for at most one element (RFC 7643, section 2.4).
 pub(crate) const PRIMARY: &str = "primary";
@@ -126,8 +130,10 @@ impl<'a> Decoder<'a> {
                     .about(at))
             }
             Unknown::Ignore => {
-                let detail = "no such attribute in the schema: skipped".to_owned();
-                self.warnings.push(Warning { attribute: at.to_owned(), detail });
+                if self.warnings.len() < MOST_WARNINGS {
+                    let detail = "no such attribute in the schema: skipped".to_owned();
+                    self.warnings.push(Warning { attribute: shown(at), detail });
+                }
                 Ok(())
             }
         }
@@ -152,6 +158,18 @@ pub(crate) fn check_required(attributes: &[Attribute], object: &Map, at: &str) -
             && !object.contains_key(&attribute.name)
         {
             return Err(required(attribute, at));
+        }
+    }
+    Ok(())
+}
+
+/// What an extension requires is in its object. What only the server sets need not be.
+pub(crate) fn check_required_of(extension: &Extension, object: &Map) -> Result<()> {
+    let urn = extension.schema.id.as_str();
+    for attribute in &extension.schema.attributes {
+        let is_ours = attribute.mutability == Mutability::ReadOnly;
+        if attribute.required && !is_ours && !object.contains_key(&attribute.name) {
+            return Err(required(attribute, "").within(urn));
         }
     }
     Ok(())

@@ -140,23 +140,41 @@ constructors! {
     internal Internal;
 }
 
+/// A detail travels in gRPC headers, and may quote what the client sent: it is cut to this length, in bytes.
+const LONGEST_DETAIL: usize = 1_000;
+/// What a detail shows of a text from the client, in bytes.
+const LONGEST_SHOWN: usize = 200;
+
+/// A text from the client, as an error or a warning shows it: its beginning.
+pub(crate) fn shown(text: &str) -> String {
+    cut(text.to_owned(), LONGEST_SHOWN)
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
 impl Error {
-    /// An error of any kind.
+    /// An error of any kind. A detail beyond 1,000 bytes is cut.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Error {
-        Error { kind, detail: detail.into(), attribute: None }
+        Error { kind, detail: cut(detail.into(), LONGEST_DETAIL), attribute: None }
     }
 
-    /// The same error, about that attribute.
+    /// The same error, about that attribute. A name beyond 200 bytes is cut.
     #[must_use]
     pub fn about(mut self, attribute: impl Into<String>) -> Error {
-        self.attribute = Some(attribute.into());
+        self.attribute = Some(cut(attribute.into(), LONGEST_SHOWN));
         self
     }
 
     /// The same error with `context: ` in front of the detail, for example `Operations[3]`.
     #[must_use]
     pub fn within(mut self, context: &str) -> Error {
-        self.detail = format!("{context}: {}", self.detail);
+        self.detail = cut(format!("{context}: {}", self.detail), LONGEST_DETAIL);
         self
     }
 
@@ -184,6 +202,14 @@ mod tests {
             assert_eq!(ErrorKind::from_name(kind.name()), Some(*kind));
         }
         assert_eq!(ErrorKind::from_name("Nonsense"), None);
+    }
+
+    #[test]
+    fn what_a_client_sent_does_not_make_it_long() {
+        let long = "ä".repeat(100_000);
+        let error = Error::invalid_path(&*long).about(&*long).within(&long);
+        assert!(error.detail.len() <= LONGEST_DETAIL + '…'.len_utf8() && error.detail.ends_with('…'));
+        assert!(error.attribute.unwrap().len() <= LONGEST_SHOWN + '…'.len_utf8());
     }
 
     #[test]

@@ -128,6 +128,17 @@ impl Filter {
     }
 }
 
+impl Query {
+    /// How many comparisons it has.
+    pub fn terms(&self) -> usize {
+        match self {
+            Query::And(members) | Query::Or(members) => members.iter().map(Query::terms).sum(),
+            Query::Not(inner) | Query::Any { inner, .. } => inner.terms(),
+            Query::Const(_) | Query::Compare { .. } | Query::Present(_) => 1,
+        }
+    }
+}
+
 /// The right-hand side of a comparison, of the attribute's type and folded like the searchable copy:
 /// lower-cased unless caseExact, dateTimes as `YYYY-MM-DDTHH:MM:SS.ffffffZ`. Never null.
 #[derive(Debug, Clone, PartialEq)]

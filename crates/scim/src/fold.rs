@@ -5,9 +5,15 @@ use serde_json::Value;
 use crate::schema::{Attribute, Kind, ResourceType};
 use crate::{Map, date};
 
-/// A string as it compares when its attribute is not caseExact: Unicode lower case.
+/// A string as it compares when its attribute is not caseExact: Unicode lower case, letter by letter, so that what
+/// begins, ends or lies within a text still does when both are folded. (`str::to_lowercase` makes of a sigma one of two
+/// letters, by its place in the word: `"ΟΔΥΣ"` would not begin `"ΟΔΥΣΣΕΥΣ"`.)
 pub fn fold_str(text: &str) -> String {
-    text.to_lowercase()
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let one_sigma = |letter: char| if letter == 'ς' { 'σ' } else { letter };
+    text.chars().flat_map(char::to_lowercase).map(one_sigma).collect()
 }
 
 /// The searchable copy: same shape and spelling; strings of attributes that are not caseExact are lower-cased,
@@ -57,6 +63,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn parts_fold_as_the_whole_does() {
+        for (text, part) in
+            [("ΟΔΥΣΣΕΥΣ", "ΟΔΥΣ"), ("Οδυσσεύς", "ΣΕΎΣ"), ("İSTANBUL", "i\u{307}st"), ("GROẞ", "groß")]
+        {
+            assert!(fold_str(text).contains(&fold_str(part)), "{text} {part}");
+            assert_eq!(fold_str(&fold_str(text)), fold_str(text));
+        }
+    }
 
     #[test]
     fn folds_by_the_schema() {

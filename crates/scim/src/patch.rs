@@ -14,9 +14,10 @@ use serde_json::Value;
 pub use apply::{Outcome, apply};
 pub use set::SetOp;
 
+use crate::error::shown;
 use crate::message::{check_schemas, member};
 use crate::path::Path;
-use crate::{Dialect, Error, Limits, Map, Result, Warning};
+use crate::{Dialect, Error, Limits, Result, Warning};
 
 pub(crate) const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
@@ -118,8 +119,11 @@ fn parse_op(name: &str, dialect: &Dialect) -> Result<Op> {
             return Ok(op);
         }
     }
-    Err(Error::invalid_syntax(format!("op: expected \"add\", \"remove\" or \"replace\", got {name:?}"))
-        .about("op"))
+    Err(Error::invalid_syntax(format!(
+        "op: expected \"add\", \"remove\" or \"replace\", got {:?}",
+        shown(name)
+    ))
+    .about("op"))
 }
 
 impl std::fmt::Debug for Operation {

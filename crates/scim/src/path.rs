@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::shown;
 use crate::filter::{Filter, Parser, Query, resolve_element};
 use crate::schema::{Extension, Located, Name, ResourceType};
 use crate::{Dialect, Error, ErrorKind, Limits, Result};
@@ -45,7 +46,7 @@ impl Path {
             Ok(Path { attribute, filter, sub })
         };
         parse().map_err(|error: Error| {
-            Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {text:?}"))
+            Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {:?}", shown(text)))
         })
     }
 
@@ -58,12 +59,14 @@ impl Path {
     pub fn resolve<'a>(&self, rt: &'a ResourceType, dialect: &Dialect) -> Result<Target<'a>> {
         let mut located = match rt.find(&self.attribute) {
             None => {
-                let detail =
-                    format!("path {}: no such attribute in the schema (see /Schemas)", self.attribute);
+                let detail = format!(
+                    "path {}: no such attribute in the schema (see /Schemas)",
+                    shown(&self.attribute)
+                );
                 return Err(Error::invalid_path(detail).about(&self.attribute));
             }
             Some(Name::Resource | Name::Extension(_)) if self.filter.is_some() => {
-                let detail = format!("path {}: a schema, which takes no [filter]", self.attribute);
+                let detail = format!("path {}: a schema, which takes no [filter]", shown(&self.attribute));
                 return Err(Error::invalid_path(detail));
             }
             Some(Name::Resource) => return Ok(Target::Resource),
@@ -73,11 +76,13 @@ impl Path {
         let Some(filter) = &self.filter else { return Ok(Target::Attribute { located, filter: None }) };
 
         if located.sub.is_some() || !located.attribute.multi_valued {
-            let detail = format!("path {self}: only a multi-valued attribute takes a [filter]");
+            let detail =
+                format!("path {}: only a multi-valued attribute takes a [filter]", shown(&self.to_string()));
             return Err(Error::invalid_path(detail).about(located.name()));
         }
         let filter = resolve_element(filter, &located, dialect).map_err(|error| {
-            Error { kind: ErrorKind::InvalidPath, ..error }.within(&format!("path {self}"))
+            Error { kind: ErrorKind::InvalidPath, ..error }
+                .within(&format!("path {}", shown(&self.to_string())))
         })?;
         if let Some(name) = &self.sub {
             let Some(sub) = located.attribute.sub_attribute(name) else {

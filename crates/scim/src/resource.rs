@@ -212,13 +212,7 @@ fn check_present(rt: &ResourceType, resource: &Map) -> Result<()> {
     for extension in &rt.extensions {
         let urn = extension.schema.id.as_str();
         match resource.get(urn).and_then(Value::as_object) {
-            Some(object) => {
-                for attribute in &extension.schema.attributes {
-                    if attribute.required && !object.contains_key(&attribute.name) {
-                        return Err(decode::required(attribute, "").within(urn));
-                    }
-                }
-            }
+            Some(object) => decode::check_required_of(extension, object)?,
             None if extension.required => {
                 let detail = format!("{urn}: this extension is required for every {}", rt.name);
                 return Err(Error::invalid_value(detail).about(urn));

@@ -79,7 +79,9 @@ fn wrong(name: &str, expected: &str) -> Error {
 fn text(body: &mut Map, name: &str) -> Result<Option<String>> {
     match take_member(body, name) {
         None => Ok(None),
-        Some(Value::String(text)) if text.contains('\0') => Err(wrong(name, "text without the NUL character")),
+        Some(Value::String(text)) if text.contains('\0') => {
+            Err(wrong(name, "text without the NUL character"))
+        }
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(wrong(name, "a string")),
     }
@@ -164,7 +166,10 @@ mod tests {
 
     #[test]
     fn names_match_in_any_case_and_numbers_are_bounded() {
-        assert_eq!(parse(&with("SORTORDER", json!("Descending"))).unwrap().sort_order, Some(SortOrder::Descending));
+        assert_eq!(
+            parse(&with("SORTORDER", json!("Descending"))).unwrap().sort_order,
+            Some(SortOrder::Descending)
+        );
         assert_eq!(parse(&with("count", json!(u64::MAX))).unwrap().count, Some(i64::MAX));
         assert_eq!(parse(&with("startIndex", json!(-3))).unwrap().start_index, Some(-3));
         let huge = format!(r#"{{"schemas":[{SEARCH_REQUEST_URN:?}],"count":-99999999999999999999999}}"#);

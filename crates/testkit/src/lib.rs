@@ -3,7 +3,7 @@
 //! * [`db`] and [`store_tests!`]: a test written once, run on SQLite and on PostgreSQL, each with a fresh database.
 //! * [`postgres`], [`redis`]: servers that start themselves and vanish with the test process.
 //! * [`server`]: `rollcall standalone` as a process, with tenants on it.
-//! * [`client`]: a plain SCIM client.
+//! * [`client`], [`memberships`]: a plain SCIM client, and one that asks membership questions over gRPC.
 //! * [`transcript`]: golden transcripts of identity providers, played over HTTP.
 //!
 //! A store test, whole file:
@@ -32,6 +32,7 @@
 pub mod client;
 pub mod db;
 mod keeper;
+pub mod memberships;
 pub mod postgres;
 pub mod redis;
 pub mod server;

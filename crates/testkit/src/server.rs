@@ -173,6 +173,15 @@ impl Standalone {
 }
 
 impl Standalone {
+    /// Changes how the tenant's client speaks SCIM.
+    pub async fn set_dialect(&self, tenant: &Tenant, dialect: &str) -> Result<()> {
+        let path = format!("/tenants/{}", tenant.tenant.id);
+        let (status, answer) =
+            self.admin(reqwest::Method::PATCH, &path, Some(json!({"dialect": dialect}))).await?;
+        ensure!(status == 200, "setting the dialect {dialect} was answered {status}: {answer}");
+        Ok(())
+    }
+
     /// An access token of a new OAuth client with `scope`, for `tenant` (a name or id) or for all.
     pub async fn access_token(&self, client: &str, tenant: Option<&str>, scope: &str) -> Result<String> {
         let body = json!({"name": client, "tenant": tenant, "scopes": [scope]});

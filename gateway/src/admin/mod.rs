@@ -1,15 +1,18 @@
-//! The admin API (`/admin/v1`): tenants, their credentials, OAuth clients. Behind the admin token, JSON, errors as
-//! RFC 9457.
+//! The admin API (`/admin/v1`): tenants, their settings and credentials, OAuth clients, admin tokens, signing keys. Behind
+//! the admin token, JSON, errors as RFC 9457.
 
+mod admins;
 mod clients;
 mod credentials;
+mod keys;
 mod request;
+mod settings;
 mod tenants;
 
 use ::scim::ErrorKind;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use http::{Method, StatusCode};
 
 use crate::error::{self, Error, Problem};
@@ -18,19 +21,22 @@ use crate::{App, tenant};
 pub(crate) fn routes(app: &App) -> Router<App> {
     Router::new()
         .route("/tenants", get(tenants::list).post(tenants::create))
-        .route("/tenants/{tenant}", get(tenants::get).delete(tenants::delete))
+        .route("/tenants/{tenant}", get(tenants::get).patch(settings::change).delete(tenants::delete))
         .route("/tenants/{tenant}/credentials", get(credentials::list).post(credentials::create))
         .route("/tenants/{tenant}/credentials/{id}", delete(credentials::revoke))
         .route("/clients", get(clients::list).post(clients::create))
         .route("/clients/{id}", delete(clients::delete))
+        .route("/admins", get(admins::list).post(admins::create))
+        .route("/admins/{id}", delete(admins::revoke))
+        .route("/signing-keys", post(keys::rotate))
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), tenant::require_admin))
 }
 
 async fn no_such_endpoint() -> Problem {
-    Error::new(ErrorKind::NotFound, "no such endpoint; there are /admin/v1/tenants and /admin/v1/clients")
-        .into()
+    let detail = "no such endpoint; there are tenants, clients, admins and signing-keys under /admin/v1";
+    Error::new(ErrorKind::NotFound, detail).into()
 }
 
 async fn wrong_method(method: Method) -> Result<StatusCode, Problem> {

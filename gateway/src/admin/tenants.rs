@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{self, Json, Named, Page};
+use super::settings;
 use crate::error::{Error, Problem, Result};
 use crate::tenant::Administrator;
 use crate::{App, base_url, headers};
@@ -57,7 +58,12 @@ pub(crate) async fn get(
     Named(id_or_name): Named<String>,
 ) -> Answer<JsonBody<Value>> {
     let tenant = request::tenant(&app, &administrator, &id_or_name).await?;
-    Ok(JsonBody(json!({"tenant": shown(&tenant), "base_url": origin.base_url(&tenant)})))
+    Ok(JsonBody(with_base_url(&tenant, &origin)))
+}
+
+/// A tenant and where its identity provider finds it.
+pub(super) fn with_base_url(tenant: &Tenant, origin: &Origin) -> Value {
+    json!({"tenant": shown(tenant), "base_url": origin.base_url(tenant)})
 }
 
 pub(crate) async fn list(
@@ -121,11 +127,13 @@ fn shown(tenant: &Tenant) -> Value {
         TenantState::Deleting => "deleting",
         TenantState::Unspecified => "unknown",
     };
-    json!({
+    let mut shown = json!({
         "id": tenant.id,
         "name": tenant.name,
         "state": state,
         "preset": tenant.preset,
         "created_at": Timestamp::from_micros(tenant.created_at_us).to_rfc3339(),
-    })
+    });
+    settings::add(&mut shown, tenant);
+    shown
 }

@@ -9,11 +9,10 @@ use ::scim::project::Projection;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use proto::common::v1::{Dialect, Resource};
+use proto::common::v1::{Page, Resource};
 use proto::membership::v1::{
-    CreateGroupRequest, DeleteGroupRequest, GetGroupRequest, GetGroupResponse, ListGroupsRequest,
-    ListGroupsResponse, Member, PatchGroupRequest, ReplaceGroupRequest, get_group_response,
-    list_groups_response,
+    GetGroupRequest, GetGroupResponse, ListGroupsRequest, ListGroupsResponse, ListHead, Member,
+    get_group_response, list_groups_response,
 };
 use serde_json::Value;
 use tonic::Streaming;
@@ -22,6 +21,7 @@ use super::etag;
 use super::render::{Reply, promised};
 use super::request::{Body, Caller, Id, Params};
 use super::stream::{self, Shape};
+use super::write::{self, Kind, Write, Written};
 use crate::App;
 use crate::error::{Error, Result};
 
@@ -36,11 +36,8 @@ pub(crate) async fn create(
     Body(body): Body,
 ) -> Result<Response> {
     let shape = shape(&app, &caller, &params)?;
-    let request = caller.call(CreateGroupRequest { context: caller.context(), body })?;
-    let answer = app.clients.groups.clone().create_group(request).await?.into_inner();
-    let stored = promised(answer.resource, "CreateGroup answered without the group")?;
-    let reply = Reply::new(StatusCode::CREATED).wrote(&answer.revision, &answer.warnings);
-    written(&app, &caller, shape, stored, reply).await
+    let done = write::run(&app, &caller, Kind::Group, Write::Create { body }).await?;
+    written(&app, &caller, shape, done).await
 }
 
 pub(crate) async fn get(
@@ -52,8 +49,9 @@ pub(crate) async fn get(
 ) -> Result<Response> {
     let shape = shape(&app, &caller, &params)?;
     let (stored, members) = fetch(&app, &caller, id, shape.projection.wants("members")).await?;
-    let about = |status| Reply::new(status).about(&stored, &app.discovery.group, &caller.base);
-    if etag::if_none_match(&headers, stored.version) {
+    let tag = etag::of(stored.version);
+    let about = |status| Reply::new(status).about(&stored, &app.discovery.group, &caller.base, &tag);
+    if etag::if_none_match(&headers, &tag) {
         return Ok(about(StatusCode::NOT_MODIFIED).empty());
     }
     Ok(about(StatusCode::OK).scim(stream::one(shape, &stored, members)?))
@@ -76,15 +74,12 @@ pub(crate) async fn replace(
     Body(body): Body,
 ) -> Result<Response> {
     let shape = shape(&app, &caller, &params)?;
-    let precondition = etag::if_match(&headers);
-    let request = caller.call(ReplaceGroupRequest { context: caller.context(), id, body, precondition })?;
-    let answer = app.clients.groups.clone().replace_group(request).await?.into_inner();
-    let stored = promised(answer.resource, "ReplaceGroup answered without the group")?;
-    let reply = Reply::new(StatusCode::OK).wrote(&answer.revision, &answer.warnings);
-    written(&app, &caller, shape, stored, reply).await
+    let replace = Write::Replace { id, body, precondition: etag::if_match(&headers) };
+    let done = write::run(&app, &caller, Kind::Group, replace).await?;
+    written(&app, &caller, shape, done).await
 }
 
-/// Entra prefers 204 (ENTRA.md, section 2); others, and whoever names attributes, get the group.
+/// Where PATCH is answered with 204, whoever names attributes gets the group all the same.
 pub(crate) async fn patch(
     State(app): State<App>,
     caller: Caller,
@@ -94,24 +89,24 @@ pub(crate) async fn patch(
     Body(body): Body,
 ) -> Result<Response> {
     let shape = shape(&app, &caller, &params)?;
-    let precondition = etag::if_match(&headers);
-    let request = caller.call(PatchGroupRequest { context: caller.context(), id, body, precondition })?;
-    let answer = app.clients.groups.clone().patch_group(request).await?.into_inner();
-    let stored = promised(answer.resource, "PatchGroup answered without the group")?;
-    let named = shape.projection.is_explicit();
-    if caller.dialect() == Dialect::Entra && !named {
-        let reply = Reply::new(StatusCode::NO_CONTENT).wrote(&answer.revision, &answer.warnings);
-        return Ok(reply.about(&stored, &app.discovery.group, &caller.base).empty());
+    let patch = Write::Patch { id, body, precondition: etag::if_match(&headers) };
+    let mut done = write::run(&app, &caller, Kind::Group, patch).await?;
+    if shape.projection.is_explicit() {
+        done.status = StatusCode::OK;
+        return written(&app, &caller, shape, done).await;
     }
-    let reply = Reply::new(StatusCode::OK).wrote(&answer.revision, &answer.warnings);
-    if named {
-        return written(&app, &caller, shape, stored, reply).await;
+    let reply = Reply::new(done.status).wrote(&done);
+    let stored = promised(done.resource, "PatchGroup answered without the group")?;
+    let tag = etag::of(stored.version);
+    let reply = reply.about(&stored, &app.discovery.group, &caller.base, &tag);
+    if done.status == StatusCode::NO_CONTENT {
+        return Ok(reply.empty());
     }
     let mut group = shape.group(&stored)?;
     if let Some(members) = few_members(&app, &caller, &shape.projection, &stored).await {
         add_members(&mut group, shape.members(&members));
     }
-    Ok(reply.about(&stored, &app.discovery.group, &caller.base).json(&Value::Object(group)))
+    Ok(reply.json(&Value::Object(group)))
 }
 
 pub(crate) async fn delete(
@@ -120,32 +115,19 @@ pub(crate) async fn delete(
     headers: HeaderMap,
     Id(id): Id,
 ) -> Result<Response> {
-    let precondition = etag::if_match(&headers);
-    let request = caller.call(DeleteGroupRequest { context: caller.context(), id, precondition })?;
-    let answer = app.clients.groups.clone().delete_group(request).await?.into_inner();
-    Ok(Reply::new(StatusCode::NO_CONTENT).wrote(&answer.revision, &[]).empty())
+    let delete = Write::Delete { id, precondition: etag::if_match(&headers) };
+    let done = write::run(&app, &caller, Kind::Group, delete).await?;
+    Ok(Reply::new(done.status).wrote(&done).empty())
 }
 
 async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
     let shape = shape(app, caller, &params)?;
     let with_members = shape.projection.wants("members");
-    let request = caller.call(ListGroupsRequest {
-        context: caller.context(),
-        page: Some(params.page(&app.config)),
-        sort_order: params.sort_order()?.into(),
-        filter: params.filter.clone(),
-        sort_by: params.sort_by.clone(),
-        with_members,
-    })?;
-    let mut answer = app.clients.groups.clone().list_groups(request).await?.into_inner();
-    let Some(ListGroupsResponse { part: Some(list_groups_response::Part::Head(head)) }) =
-        answer.message().await?
-    else {
-        return Err(Error::broken_contract("ListGroups did not begin with the head"));
-    };
+    let (head, mut answer) = find(app, caller, &params, params.page(&app.config), with_members).await?;
     let start_index = params.shown_start_index();
     if with_members {
-        return Ok(Reply::new(StatusCode::OK).scim(stream::list(shape, &head, start_index, answer)));
+        let list = stream::Head::new(head, start_index);
+        return Ok(Reply::new(StatusCode::OK).scim(stream::list(shape, list, answer)));
     }
     let mut resources = Vec::new();
     while let Some(piece) = answer.message().await? {
@@ -164,7 +146,30 @@ async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
     Ok(Reply::new(StatusCode::OK).json(&list_response(list)))
 }
 
-fn shape(app: &App, caller: &Caller, params: &Params) -> Result<Shape> {
+/// That page of the groups which the parameters ask for: what is known of it, and the stream the groups come from.
+pub(super) async fn find(
+    app: &App,
+    caller: &Caller,
+    params: &Params,
+    page: Page,
+    with_members: bool,
+) -> Result<(ListHead, Streaming<ListGroupsResponse>)> {
+    let request = caller.call(ListGroupsRequest {
+        context: caller.context(),
+        page: Some(page),
+        sort_order: params.sort_order()?.into(),
+        filter: params.filter.clone(),
+        sort_by: params.sort_by.clone(),
+        with_members,
+    })?;
+    let mut answer = app.clients.groups.clone().list_groups(request).await?.into_inner();
+    match answer.message().await? {
+        Some(ListGroupsResponse { part: Some(list_groups_response::Part::Head(head)) }) => Ok((head, answer)),
+        _ => Err(Error::broken_contract("ListGroups did not begin with the head")),
+    }
+}
+
+pub(super) fn shape(app: &App, caller: &Caller, params: &Params) -> Result<Shape> {
     let projection = params.projection(&app.discovery.group)?;
     Ok(Shape { of: Arc::clone(&app.discovery.group), projection, base: caller.base.clone() })
 }
@@ -187,14 +192,11 @@ async fn fetch(
 }
 
 /// The answer to a write of this group, with its members unless they are not wanted.
-async fn written(
-    app: &App,
-    caller: &Caller,
-    shape: Shape,
-    stored: Resource,
-    reply: Reply,
-) -> Result<Response> {
-    let reply = reply.about(&stored, &app.discovery.group, &caller.base);
+async fn written(app: &App, caller: &Caller, shape: Shape, done: Written) -> Result<Response> {
+    let reply = Reply::new(done.status).wrote(&done);
+    let stored = promised(done.resource, "a write was answered without the group")?;
+    let tag = etag::of(stored.version);
+    let reply = reply.about(&stored, &app.discovery.group, &caller.base, &tag);
     if shape.projection.wants("members") {
         match fetch(app, caller, stored.id.clone(), true).await {
             Ok((_, members)) => return Ok(reply.scim(stream::one(shape, &stored, members)?)),

@@ -7,19 +7,19 @@ use axum::response::Response;
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use platform::clock::Timestamp;
-use proto::common::v1::{Resource, Warning};
+use proto::common::v1::Resource;
 use proto::membership::v1::UserGroup;
 use serde_json::{Value, json};
 
-use super::etag;
+use super::write::Written;
 use crate::error::{Error, Result};
 use crate::headers::{self, REVISION, SCIM_JSON};
 
-/// The resource with `id` and `meta`, before projection.
+/// The resource with `id` and `meta`, before projection. `tag` is its entity tag.
 ///
 /// # Errors
 /// `Internal` when the service stored what is no JSON object.
-pub(crate) fn resource(stored: &Resource, of: &ResourceType, base: &str) -> Result<Map> {
+pub(crate) fn resource(stored: &Resource, of: &ResourceType, base: &str, tag: &str) -> Result<Map> {
     let mut map: Map = serde_json::from_slice(&stored.json).map_err(platform::Error::internal)?;
     let time = |micros| Timestamp::from_micros(micros).to_rfc3339();
     let meta = json!({
@@ -27,7 +27,7 @@ pub(crate) fn resource(stored: &Resource, of: &ResourceType, base: &str) -> Resu
         "created": time(stored.created_at_us),
         "lastModified": time(stored.updated_at_us),
         "location": location(of, &stored.id, base),
-        "version": etag::of(stored.version),
+        "version": tag,
     });
     map.insert("id".to_owned(), stored.id.as_str().into());
     map.insert("meta".to_owned(), meta);
@@ -65,17 +65,19 @@ impl Reply {
         Self { status, headers: HeaderMap::new() }
     }
 
-    /// The answer is about this version of this resource.
-    pub(crate) fn about(mut self, stored: &Resource, of: &ResourceType, base: &str) -> Self {
-        self.set(ETAG, &etag::of(stored.version));
+    /// The answer is about this resource, which has this entity tag.
+    pub(crate) fn about(mut self, stored: &Resource, of: &ResourceType, base: &str, tag: &str) -> Self {
+        self.set(ETAG, tag);
         self.set(LOCATION, &location(of, &stored.id, base));
         self
     }
 
-    /// The answer is to a write that this revision includes.
-    pub(crate) fn wrote(mut self, revision: &str, warnings: &[Warning]) -> Self {
-        self.set(REVISION, revision);
-        headers::add_warnings(&mut self.headers, warnings);
+    /// The answer is to this write.
+    pub(crate) fn wrote(mut self, done: &Written) -> Self {
+        if !done.revision.is_empty() {
+            self.set(REVISION, &done.revision);
+        }
+        headers::add_warnings(&mut self.headers, &done.warnings);
         self
     }
 

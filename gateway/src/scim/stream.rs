@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tonic::Streaming;
 use tracing::{Instrument, Span};
 
-use super::render;
+use super::{etag, render};
 use crate::error::{Error, Result};
 
 /// How groups are to be shown.
@@ -33,7 +33,7 @@ pub(crate) struct Shape {
 impl Shape {
     /// A group without members.
     pub(crate) fn group(&self, stored: &Resource) -> Result<Map> {
-        let mut group = render::resource(stored, &self.of, &self.base)?;
+        let mut group = render::resource(stored, &self.of, &self.base, &etag::of(stored.version))?;
         self.projection.apply(&self.of, &mut group);
         Ok(group)
     }
@@ -89,16 +89,33 @@ pub(crate) fn one(shape: Shape, stored: &Resource, answer: Streaming<GetGroupRes
     Ok(body(pieces))
 }
 
+/// What stands before the groups of a list.
+pub(crate) struct Head {
+    pub(crate) total_results: i64,
+    /// None with cursors.
+    pub(crate) start_index: Option<u64>,
+    /// Empty on the last page and with paging by index.
+    pub(crate) next_cursor: String,
+    /// Resources of another type, which come first.
+    pub(crate) before: Vec<Value>,
+    /// How many groups follow.
+    pub(crate) groups: i64,
+}
+
+impl Head {
+    /// Of a list of nothing but groups.
+    pub(crate) fn new(head: ListHead, start_index: Option<u64>) -> Self {
+        let ListHead { total_results, items, next_cursor } = head;
+        Self { total_results, start_index, next_cursor, before: Vec::new(), groups: items }
+    }
+}
+
 /// A page of groups, the head already taken from `answer`.
-pub(crate) fn list(
-    shape: Shape,
-    head: &ListHead,
-    start_index: Option<u64>,
-    answer: Streaming<ListGroupsResponse>,
-) -> Body {
+pub(crate) fn list(shape: Shape, head: Head, answer: Streaming<ListGroupsResponse>) -> Body {
     let mut writer = Writer::new(shape);
-    writer.begin_list(head, start_index);
-    let pieces = try_unfold(Some((writer, answer, head.items)), |state| async {
+    let groups = head.groups;
+    writer.begin_list(head);
+    let pieces = try_unfold(Some((writer, answer, groups)), |state| async {
         let Some((mut writer, mut answer, missing)) = state else { return Ok(None) };
         let missing = match answer.message().await? {
             Some(ListGroupsResponse { part: Some(list_groups_response::Part::Group(stored)) }) => {
@@ -150,12 +167,12 @@ struct Writer {
     out: Vec<u8>,
     in_group: bool,
     in_members: bool,
-    after_a_group: bool,
+    after_a_resource: bool,
 }
 
 impl Writer {
     fn new(shape: Shape) -> Self {
-        Self { shape, out: Vec::new(), in_group: false, in_members: false, after_a_group: false }
+        Self { shape, out: Vec::new(), in_group: false, in_members: false, after_a_resource: false }
     }
 
     /// What was written since the last time.
@@ -163,20 +180,26 @@ impl Writer {
         std::mem::take(&mut self.out).into()
     }
 
-    fn begin_list(&mut self, head: &ListHead, start_index: Option<u64>) {
+    fn begin_list(&mut self, head: Head) {
+        let Head { total_results, start_index, next_cursor, before, groups } = head;
+        let items = i64::try_from(before.len()).unwrap_or(i64::MAX).saturating_add(groups);
         let mut list = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
-            "totalResults": head.total_results,
-            "itemsPerPage": head.items,
+            "totalResults": total_results,
+            "itemsPerPage": items,
         });
         if let Some(start_index) = start_index {
             list["startIndex"] = start_index.into();
         }
-        if !head.next_cursor.is_empty() {
-            list["nextCursor"] = head.next_cursor.as_str().into();
+        if !next_cursor.is_empty() {
+            list["nextCursor"] = next_cursor.into();
         }
         self.open_object(&list);
         self.out.extend_from_slice(b",\"Resources\":[");
+        for resource in before {
+            self.separate();
+            self.out.extend_from_slice(resource.to_string().as_bytes());
+        }
     }
 
     fn end_list(&mut self) {
@@ -187,14 +210,19 @@ impl Writer {
     /// Begins a group, after ending the one before. It has at least an `id`, so what follows begins with a comma.
     fn group(&mut self, stored: &Resource) -> Result<()> {
         self.end_group();
-        if self.after_a_group {
-            self.out.push(b',');
-        }
+        self.separate();
         let group = self.shape.group(stored)?;
         self.open_object(&Value::Object(group));
         self.in_group = true;
-        self.after_a_group = true;
         Ok(())
+    }
+
+    /// To be called before each resource of a list.
+    fn separate(&mut self) {
+        if self.after_a_resource {
+            self.out.push(b',');
+        }
+        self.after_a_resource = true;
     }
 
     fn members(&mut self, chunk: &MemberChunk) -> Result<()> {

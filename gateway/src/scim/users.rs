@@ -8,17 +8,16 @@ use ::scim::project::Projection;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use proto::common::v1::Resource;
-use proto::identity::v1::{
-    CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUsersRequest, PatchUserRequest,
-    ReplaceUserRequest, UserChange,
-};
-use proto::membership::v1::{ApplyUserChangeRequest, ListGroupsOfUsersRequest, UserGroup};
+use proto::common::v1::{Page, Resource};
+use proto::identity::v1::{GetUserRequest, ListUsersRequest};
+use proto::membership::v1::{ListGroupsOfUsersRequest, UserGroup};
 use serde_json::Value;
 
-use super::etag;
 use super::render::{self, Reply, promised};
 use super::request::{Body, Caller, Id, Params};
+use super::terms;
+use super::write::{self, Kind, Write, Written};
+use super::etag;
 use crate::App;
 use crate::error::Result;
 
@@ -29,12 +28,8 @@ pub(crate) async fn create(
     Body(body): Body,
 ) -> Result<Response> {
     let projection = params.projection(&app.discovery.user)?;
-    let request = caller.call(CreateUserRequest { context: caller.context(), body })?;
-    let answer = app.clients.users.clone().create_user(request).await?.into_inner();
-    apply(&app, &caller, answer.change).await;
-    let stored = promised(answer.resource, "CreateUser answered without the user")?;
-    let reply = Reply::new(StatusCode::CREATED).wrote(&answer.revision, &answer.warnings);
-    written(&app, &caller, &projection, &stored, reply).await
+    let done = write::run(&app, &caller, Kind::User, Write::Create { body }).await?;
+    written(&app, &caller, &projection, done).await
 }
 
 pub(crate) async fn get(
@@ -48,13 +43,15 @@ pub(crate) async fn get(
     let request = caller.call(GetUserRequest { context: caller.context(), id })?;
     let answer = app.clients.users.clone().get_user(request).await?.into_inner();
     let stored = promised(answer.resource, "GetUser answered without the user")?;
-    if etag::if_none_match(&headers, stored.version) {
-        let reply = Reply::new(StatusCode::NOT_MODIFIED);
-        return Ok(reply.about(&stored, &app.discovery.user, &caller.base).empty());
-    }
+    // Before the tags are compared: which groups the user is in is part of what the client has.
     let mut groups = groups_of(&app, &caller, &projection, std::slice::from_ref(&stored)).await?;
-    let body = user(&app, &caller, &projection, &stored, groups.remove(&stored.id))?;
-    Ok(Reply::new(StatusCode::OK).about(&stored, &app.discovery.user, &caller.base).json(&body))
+    let user = User::new(&stored, groups.remove(&stored.id));
+    if etag::if_none_match(&headers, &user.tag) {
+        let reply = Reply::new(StatusCode::NOT_MODIFIED);
+        return Ok(reply.about(&stored, &app.discovery.user, &caller.base, &user.tag).empty());
+    }
+    let body = user.shown(&app, &caller, &projection)?;
+    Ok(Reply::new(StatusCode::OK).about(&stored, &app.discovery.user, &caller.base, &user.tag).json(&body))
 }
 
 pub(crate) async fn list(State(app): State<App>, caller: Caller, params: Params) -> Result<Response> {
@@ -74,13 +71,9 @@ pub(crate) async fn replace(
     Body(body): Body,
 ) -> Result<Response> {
     let projection = params.projection(&app.discovery.user)?;
-    let precondition = etag::if_match(&headers);
-    let request = caller.call(ReplaceUserRequest { context: caller.context(), id, body, precondition })?;
-    let answer = app.clients.users.clone().replace_user(request).await?.into_inner();
-    apply(&app, &caller, answer.change).await;
-    let stored = promised(answer.resource, "ReplaceUser answered without the user")?;
-    let reply = Reply::new(StatusCode::OK).wrote(&answer.revision, &answer.warnings);
-    written(&app, &caller, &projection, &stored, reply).await
+    let replace = Write::Replace { id, body, precondition: etag::if_match(&headers) };
+    let done = write::run(&app, &caller, Kind::User, replace).await?;
+    written(&app, &caller, &projection, done).await
 }
 
 pub(crate) async fn patch(
@@ -92,13 +85,9 @@ pub(crate) async fn patch(
     Body(body): Body,
 ) -> Result<Response> {
     let projection = params.projection(&app.discovery.user)?;
-    let precondition = etag::if_match(&headers);
-    let request = caller.call(PatchUserRequest { context: caller.context(), id, body, precondition })?;
-    let answer = app.clients.users.clone().patch_user(request).await?.into_inner();
-    apply(&app, &caller, answer.change).await;
-    let stored = promised(answer.resource, "PatchUser answered without the user")?;
-    let reply = Reply::new(StatusCode::OK).wrote(&answer.revision, &answer.warnings);
-    written(&app, &caller, &projection, &stored, reply).await
+    let patch = Write::Patch { id, body, precondition: etag::if_match(&headers) };
+    let done = write::run(&app, &caller, Kind::User, patch).await?;
+    written(&app, &caller, &projection, done).await
 }
 
 pub(crate) async fn delete(
@@ -107,71 +96,58 @@ pub(crate) async fn delete(
     headers: HeaderMap,
     Id(id): Id,
 ) -> Result<Response> {
-    let precondition = etag::if_match(&headers);
-    let request = caller.call(DeleteUserRequest { context: caller.context(), id, precondition })?;
-    let answer = app.clients.users.clone().delete_user(request).await?.into_inner();
-    apply(&app, &caller, answer.change).await;
-    Ok(Reply::new(StatusCode::NO_CONTENT).wrote(&answer.revision, &[]).empty())
+    let delete = Write::Delete { id, precondition: etag::if_match(&headers) };
+    let done = write::run(&app, &caller, Kind::User, delete).await?;
+    Ok(Reply::new(done.status).wrote(&done).empty())
 }
 
 async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
-    let projection = params.projection(&app.discovery.user)?;
-    let request = caller.call(ListUsersRequest {
-        context: caller.context(),
-        page: Some(params.page(&app.config)),
-        sort_order: params.sort_order()?.into(),
-        filter: params.filter.clone(),
-        sort_by: params.sort_by.clone(),
-    })?;
-    let answer = app.clients.users.clone().list_users(request).await?.into_inner();
-    let mut groups = groups_of(app, caller, &projection, &answer.resources).await?;
-    let mut resources = Vec::with_capacity(answer.resources.len());
-    for stored in &answer.resources {
-        resources.push(user(app, caller, &projection, stored, groups.remove(&stored.id))?);
-    }
+    let found = find(app, caller, &params, params.page(&app.config)).await?;
     let list = List {
-        total_results: u64::try_from(answer.total_results).ok(),
+        total_results: u64::try_from(found.total).ok(),
         start_index: params.shown_start_index(),
-        resources,
-        next_cursor: Some(answer.next_cursor).filter(|cursor| !cursor.is_empty()),
+        resources: found.users,
+        next_cursor: Some(found.next_cursor).filter(|cursor| !cursor.is_empty()),
         previous_cursor: None,
     };
     Ok(Reply::new(StatusCode::OK).json(&list_response(list)))
 }
 
-/// Hands the change on to membership at once, so that reads follow writes. The user is written already: if this fails
-/// the client is told success, and membership catches up from identity's log.
-async fn apply(app: &App, caller: &Caller, change: Option<UserChange>) {
-    let Some(change) = change else { return };
-    let (user_id, version) = (change.user_id.clone(), change.version);
-    let applied = async {
-        let request = caller.call(ApplyUserChangeRequest { change: Some(change) })?;
-        app.clients.projection.clone().apply_user_change(request).await?;
-        Ok(())
-    };
-    let applied: Result<()> = applied.await;
-    if let Err(error) = applied {
-        let kind = error.kind().name();
-        tracing::warn!(
-            user.id = user_id,
-            user.version = version,
-            error.kind = kind,
-            "membership could not apply version {version} of user {user_id}, it will follow from the log: {}",
-            error.detail(),
-        );
+/// A page of users as they are shown.
+pub(super) struct Found {
+    pub(super) users: Vec<Value>,
+    /// How many match in all.
+    pub(super) total: i64,
+    /// Empty when there is no further page, or pages are by index.
+    pub(super) next_cursor: String,
+}
+
+/// That page of the users which the parameters ask for.
+pub(super) async fn find(app: &App, caller: &Caller, params: &Params, page: Page) -> Result<Found> {
+    let projection = params.projection(&app.discovery.user)?;
+    let request = caller.call(ListUsersRequest {
+        context: caller.context(),
+        page: Some(page),
+        sort_order: params.sort_order()?.into(),
+        resolved_terms: terms::resolve(app, caller, &params.filter).await?,
+        filter: params.filter.clone(),
+        sort_by: params.sort_by.clone(),
+    })?;
+    let answer = app.clients.users.clone().list_users(request).await?.into_inner();
+    let mut groups = groups_of(app, caller, &projection, &answer.resources).await?;
+    let mut users = Vec::with_capacity(answer.resources.len());
+    for stored in &answer.resources {
+        users.push(User::new(stored, groups.remove(&stored.id)).shown(app, caller, &projection)?);
     }
+    Ok(Found { users, total: answer.total_results, next_cursor: answer.next_cursor })
 }
 
 /// The answer to a write of this user.
-async fn written(
-    app: &App,
-    caller: &Caller,
-    projection: &Projection,
-    stored: &Resource,
-    reply: Reply,
-) -> Result<Response> {
+async fn written(app: &App, caller: &Caller, projection: &Projection, done: Written) -> Result<Response> {
+    let reply = Reply::new(done.status).wrote(&done);
+    let stored = promised(done.resource, "a write was answered without the user")?;
     // The write is done, so membership being away must not make it look failed.
-    let groups = match groups_of(app, caller, projection, std::slice::from_ref(stored)).await {
+    let groups = match groups_of(app, caller, projection, std::slice::from_ref(&stored)).await {
         Ok(mut groups) => groups.remove(&stored.id),
         Err(error) => {
             tracing::warn!(
@@ -182,8 +158,9 @@ async fn written(
             None
         }
     };
-    let body = user(app, caller, projection, stored, groups)?;
-    Ok(reply.about(stored, &app.discovery.user, &caller.base).json(&body))
+    let user = User::new(&stored, groups);
+    let body = user.shown(app, caller, projection)?;
+    Ok(reply.about(&stored, &app.discovery.user, &caller.base, &user.tag).json(&body))
 }
 
 /// The groups of a page of users in one call, by user id; nothing when the client does not want to see them.
@@ -202,15 +179,24 @@ async fn groups_of(
     Ok(answer.users.into_iter().map(|user| (user.user_id, user.groups)).collect())
 }
 
-fn user(
-    app: &App,
-    caller: &Caller,
-    projection: &Projection,
-    stored: &Resource,
-    groups: Option<Vec<UserGroup>>,
-) -> Result<Value> {
-    let mut user = render::resource(stored, &app.discovery.user, &caller.base)?;
-    render::add_groups(&mut user, &groups.unwrap_or_default(), &caller.base);
-    projection.apply(&app.discovery.user, &mut user);
-    Ok(Value::Object(user))
+/// A user from both services, and the tag of the two together.
+struct User<'a> {
+    stored: &'a Resource,
+    groups: Vec<UserGroup>,
+    tag: String,
+}
+
+impl<'a> User<'a> {
+    /// `groups` are none when they are not to be shown.
+    fn new(stored: &'a Resource, groups: Option<Vec<UserGroup>>) -> Self {
+        let groups = groups.unwrap_or_default();
+        Self { stored, tag: etag::with_groups(stored.version, &groups), groups }
+    }
+
+    fn shown(&self, app: &App, caller: &Caller, projection: &Projection) -> Result<Value> {
+        let mut user = render::resource(self.stored, &app.discovery.user, &caller.base, &self.tag)?;
+        render::add_groups(&mut user, &self.groups, &caller.base);
+        projection.apply(&app.discovery.user, &mut user);
+        Ok(Value::Object(user))
+    }
 }

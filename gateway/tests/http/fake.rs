@@ -498,6 +498,19 @@ impl membership::groups_server::Groups for Fake {
         });
         Ok(Response::new(membership::ListGroupsOfUsersResponse { users: users.collect() }))
     }
+
+    /// The one user there is is in every group.
+    async fn list_user_ids_of_groups(
+        &self,
+        request: Request<membership::ListUserIdsOfGroupsRequest>,
+    ) -> Reply<membership::ListUserIdsOfGroupsResponse> {
+        let request = self.take("ListUserIdsOfGroups", request)?;
+        let groups = request
+            .group_ids
+            .into_iter()
+            .map(|group_id| membership::UserIdsOfGroup { group_id, user_ids: vec![USER.to_owned()] });
+        Ok(Response::new(membership::ListUserIdsOfGroupsResponse { groups: groups.collect() }))
+    }
 }
 
 #[tonic::async_trait]

@@ -81,10 +81,11 @@ CREATE TABLE user_emails (
 );
 ";
 
+/// With `id` at the end, since lists are in its order: SQLite would rather walk the whole tenant than sort a few rows.
 const INDEXES: &str = "
 CREATE UNIQUE INDEX users_user_name ON users (tenant_id, user_name_key);
-CREATE INDEX users_external_id ON users (tenant_id, external_id);
-CREATE INDEX users_display_name ON users (tenant_id, display_name_key);
+CREATE INDEX users_external_id ON users (tenant_id, external_id, id);
+CREATE INDEX users_display_name ON users (tenant_id, display_name_key, id);
 CREATE INDEX users_active ON users (tenant_id, active, id);
 CREATE INDEX users_updated ON users (tenant_id, updated_at, id);
 CREATE INDEX user_emails_value ON user_emails (tenant_id, value_key);

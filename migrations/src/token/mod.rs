@@ -1,6 +1,7 @@
 //! Schema of the token service.
 
 mod m20261122_000001_token;
+mod m20261122_000002_settings;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,7 +11,7 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_token::Migration)]
+        vec![Box::new(m20261122_000001_token::Migration), Box::new(m20261122_000002_settings::Migration)]
     }
 
     fn migration_table_name() -> DynIden {

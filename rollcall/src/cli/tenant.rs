@@ -1,8 +1,9 @@
 //! `rollcall tenant …`
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::settings::{self, Change, Recognised, Settings};
 use super::table;
 use crate::admin_client::{AdminClient, Connection, segment};
 
@@ -30,8 +31,25 @@ enum Verb {
     },
     /// List the tenants.
     List,
-    /// Show one tenant.
+    /// Show one tenant with its settings.
     Show {
+        /// Name or id.
+        tenant: String,
+    },
+    /// Change settings; they take effect with the tenant's next request.
+    Set {
+        /// Name or id.
+        tenant: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Let a disabled tenant's client in again.
+    Enable {
+        /// Name or id.
+        tenant: String,
+    },
+    /// Let nobody in for this tenant: every token of it answers 401 at once. Nothing is lost.
+    Disable {
         /// Name or id.
         tenant: String,
     },
@@ -55,6 +73,16 @@ pub(crate) struct Tenant {
     preset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect_in_force: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recognised: Option<Recognised>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<Settings>,
 }
 
 /// The answer to the creation of a tenant.
@@ -99,12 +127,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Verb::List => list(&client, arguments.json).await?,
         Verb::Show { tenant } => {
-            let found = find(&client, &tenant).await?;
-            if arguments.json {
-                return table::json(&found);
-            }
-            print(std::slice::from_ref(&found.tenant));
-            table::line(&format!("\nTenant URL  {}", found.base_url));
+            show(&find(&client, &tenant).await?, arguments.json)?;
+        }
+        Verb::Set { tenant, change } => {
+            show(&patch(&client, &tenant, &change.to_json()).await?, arguments.json)?;
+        }
+        Verb::Enable { tenant } => {
+            show(&patch(&client, &tenant, &json!({ "state": "active" })).await?, arguments.json)?;
+        }
+        Verb::Disable { tenant } => {
+            show(&patch(&client, &tenant, &json!({ "state": "disabled" })).await?, arguments.json)?;
         }
         Verb::Delete { tenant, yes } => {
             let found = find(&client, &tenant).await?.tenant;
@@ -123,6 +155,21 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn find(client: &AdminClient, id_or_name: &str) -> anyhow::Result<Shown> {
     client.get(&format!("/tenants/{}", segment(id_or_name)), &[]).await
+}
+
+async fn patch(client: &AdminClient, id_or_name: &str, change: &Value) -> anyhow::Result<Shown> {
+    client.patch(&format!("/tenants/{}", segment(id_or_name)), change).await
+}
+
+fn show(found: &Shown, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return table::json(found);
+    }
+    print(std::slice::from_ref(&found.tenant));
+    table::line(&format!("\nTenant URL  {}", found.base_url));
+    let Tenant { dialect, recognised, settings, .. } = &found.tenant;
+    settings::print(dialect.as_deref().unwrap_or_default(), recognised.as_ref(), settings.as_ref());
+    Ok(())
 }
 
 async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {

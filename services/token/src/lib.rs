@@ -54,9 +54,10 @@ pub struct Service {
 
 impl Service {
     /// The full names of its gRPC services, for health and reflection.
-    pub const NAMES: [&'static str; 5] = [
+    pub const NAMES: [&'static str; 6] = [
         "rollcall.token.v1.Tenants",
         "rollcall.token.v1.Credentials",
+        "rollcall.token.v1.Admins",
         "rollcall.token.v1.Clients",
         "rollcall.token.v1.OAuth",
         "rollcall.token.v1.Keys",
@@ -116,7 +117,8 @@ impl Service {
     /// # Errors
     /// The database's.
     pub async fn rotate_signing_key(&self) -> Result<Rotation> {
-        self.authority.rotate_signing_key().await
+        let deed = self.authority.deed("system");
+        self.authority.rotate_signing_key(deed).await
     }
 
     /// Writes what is kept in memory (the last use of secrets). To be called before the database is closed.

@@ -55,6 +55,19 @@ pub enum Column {
     Always,
     /// Cannot be asked of this database; the reason, for the client.
     Refused(&'static str),
+    /// A multi-valued complex attribute that another service has. That service was asked beforehand for whom these terms
+    /// are true; everything else is refused with this reason, for the client.
+    Elsewhere(Vec<Term>, &'static str),
+}
+
+/// `attribute eq value` of an attribute that rests [`Column::Elsewhere`], answered.
+pub struct Term {
+    /// The sub-attribute by its absolute name: `groups.value`.
+    pub attribute: String,
+    /// As the query has it: folded.
+    pub value: String,
+    /// The resources of which the term is true.
+    pub ids: Vec<Uuid>,
 }
 
 /// A multi-valued attribute whose elements are rows of a side table.
@@ -144,7 +157,7 @@ impl Compiler<'_> {
             }
             Scope::Element(_) => None,
         };
-        if let Some(Column::Refused(reason)) = found {
+        if let Some(Column::Refused(reason) | Column::Elsewhere(_, reason)) = found {
             return Err(invalid(attr, format!("{}: {reason}", attr.name)));
         }
         Ok(found)
@@ -248,6 +261,11 @@ impl Compiler<'_> {
 
     fn any(&self, attr: &AttrRef, inner: &Query, scope: Scope<'_>) -> Result<Expr> {
         let Scope::Resource = scope else { return self.any_element(attr, inner, scope) };
+        if let Some(Column::Elsewhere(terms, _)) = named(&self.table.columns, &attr.name)
+            && let Some(term) = terms.iter().find(|term| term.answers(inner))
+        {
+            return Ok(self.one_of(&term.ids));
+        }
         // An attribute that is refused as a whole says so through its own entry.
         self.column(attr, scope)?;
         let Some(rows) = self.table.rows.iter().find(|rows| rows.attribute == attr.name) else {
@@ -259,6 +277,21 @@ impl Compiler<'_> {
         let mut owners = rows.owners.clone();
         owners.and_where(self.condition(inner, Scope::Row(rows))?);
         Ok(self.table.id.clone().in_subquery(owners))
+    }
+
+    /// The id is one of these. They are one bound value, however many there are: statements have room for some
+    /// thousands, and a database plans the same statement once.
+    fn one_of(&self, ids: &[Uuid]) -> Expr {
+        let list = |text: Vec<String>| serde_json::Value::from(text).to_string();
+        let (condition, ids) = if self.postgres {
+            let ids = list(ids.iter().map(|id| id.hyphenated().to_string()).collect());
+            ("$1 IN (SELECT CAST(value AS uuid) FROM jsonb_array_elements_text(CAST($2 AS jsonb)))", ids)
+        } else {
+            // SQLite keeps ids as 16 bytes.
+            let ids = list(ids.iter().map(|id| id.simple().to_string()).collect());
+            ("? IN (SELECT unhex(value) FROM json_each(?))", ids)
+        };
+        Expr::cust_with_exprs(condition, [self.table.id.clone(), ids.into()])
     }
 
     fn any_element(&self, attr: &AttrRef, inner: &Query, scope: Scope<'_>) -> Result<Expr> {
@@ -287,6 +320,16 @@ impl Compiler<'_> {
         [hex(9, 4), hex(13, 4), hex(17, 4), hex(21, 12)]
             .into_iter()
             .fold(hex(1, 8), |text, part| join(join(text, "-".into()), part))
+    }
+}
+
+impl Term {
+    /// Whether that condition on an element is this term.
+    fn answers(&self, inner: &Query) -> bool {
+        let Query::Compare { attr, op: CompareOp::Eq, value: Operand::Text(value) } = inner else {
+            return false;
+        };
+        attr.name == self.attribute && *value == self.value
     }
 }
 

@@ -63,7 +63,8 @@ fn fail_on_errors(body: &mut Map) -> Result<Option<usize>> {
     match value.as_u64().filter(|errors| *errors > 0) {
         Some(errors) => Ok(Some(usize::try_from(errors).unwrap_or(usize::MAX))),
         None => {
-            let detail = "failOnErrors: expected an integer of at least 1 (leave it out to run all operations)";
+            let detail =
+                "failOnErrors: expected an integer of at least 1 (leave it out to run all operations)";
             Err(Error::invalid_value(detail).about("failOnErrors"))
         }
     }

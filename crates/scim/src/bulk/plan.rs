@@ -7,7 +7,7 @@ use super::{Item, Method, Target, refs};
 /// One thing to do. Operations go by their position in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Run the operation; a POST without what refers to the operations in `open`, which run later.
+    /// Run the operation; a POST without what refers to the operations in `open` (sorted), which run later.
     Run { operation: usize, open: Vec<usize> },
     /// Add to what the POST created what its `Run` left out.
     Complete { operation: usize },

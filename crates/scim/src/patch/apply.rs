@@ -7,11 +7,12 @@ use super::{Op, Operation, PatchRequest, diff};
 use crate::decode::{self, Decoder};
 use crate::path::Target;
 use crate::resource::{SCHEMAS, immutable, set_schemas, take_object, take_secrets};
-use crate::schema::{Extension, Located, Mutability, ResourceType};
+use crate::schema::{Attribute, Extension, Located, Mutability, ResourceType};
 use crate::{Dialect, Error, Map, Result, Warning};
 
-/// Elements that the operations of one PATCH may look at: a budget of time, far above any real request.
-const ELEMENTS_BUDGET: usize = 2_000_000;
+/// What the operations of one PATCH may look at and copy, in values and 64 bytes of text: a budget of time and memory, far
+/// above any real request.
+const WORK_BUDGET: usize = 4_000_000;
 
 /// What a PATCH of a resource came to.
 #[derive(Clone, PartialEq)]
@@ -31,7 +32,7 @@ pub struct Outcome {
 /// Applies all operations to a copy of `current`, or none and says why.
 pub fn apply(rt: &ResourceType, dialect: &Dialect, current: &Map, patch: &PatchRequest) -> Result<Outcome> {
     let (operations, mut warnings) = patch.flattened(rt)?;
-    let mut engine = Engine { rt, decoder: Decoder::new(dialect), elements_left: ELEMENTS_BUDGET };
+    let mut engine = Engine { rt, decoder: Decoder::new(dialect), work_left: WORK_BUDGET };
     let mut resource = current.clone();
     for operation in &operations {
         let index = operation.index;
@@ -40,6 +41,7 @@ pub fn apply(rt: &ResourceType, dialect: &Dialect, current: &Map, patch: &PatchR
             .map_err(|error| error.within(&format!("Operations[{index}]")))?;
     }
     warnings.append(&mut engine.decoder.warnings);
+    check_new_extensions(rt, current, &resource)?;
     let secrets = take_secrets(rt, &mut resource);
     let changed_paths = diff::changed_paths(rt, current, &resource);
     let changed = !changed_paths.is_empty();
@@ -54,7 +56,7 @@ pub fn apply(rt: &ResourceType, dialect: &Dialect, current: &Map, patch: &PatchR
 struct Engine<'a> {
     rt: &'a ResourceType,
     decoder: Decoder<'a>,
-    elements_left: usize,
+    work_left: usize,
 }
 
 impl Engine<'_> {
@@ -93,17 +95,20 @@ impl Engine<'_> {
     ) -> Result<()> {
         let attribute = located.attribute;
         let before = object.remove(&attribute.name);
+        // A copy is dear when the value is large, and only what is immutable needs one.
+        let is_guarded = is_immutable(attribute) || attribute.sub_attributes.iter().any(is_immutable);
+        let to_compare = if is_guarded { before.clone() } else { None };
         let mut change = Change {
             decoder: &mut self.decoder,
-            elements_left: &mut self.elements_left,
+            work_left: &mut self.work_left,
             located,
             filter,
             operation,
             at: located.name(),
         };
-        let after = change.apply(before.clone())?;
+        let after = change.apply(before)?;
 
-        check_immutable(located, before.as_ref(), after.as_ref())?;
+        check_immutable(located, to_compare.as_ref(), after.as_ref())?;
         match after {
             Some(after) => {
                 if let Value::Object(members) = &after {
@@ -124,6 +129,18 @@ impl Engine<'_> {
     }
 }
 
+/// An extension that the PATCH has begun to use has what it requires. (One that was there before may lack what its schema
+/// has come to require since: that stays possible to PATCH.)
+fn check_new_extensions(rt: &ResourceType, current: &Map, resource: &Map) -> Result<()> {
+    for extension in &rt.extensions {
+        let urn = extension.schema.id.as_str();
+        if let (None, Some(Value::Object(object))) = (current.get(urn), resource.get(urn)) {
+            decode::check_required_of(extension, object)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the whole object of an extension.
 fn clear_extension(resource: &mut Map, extension: &Extension, operation: &Operation) -> Result<()> {
     let urn = extension.schema.id.as_str();
@@ -138,7 +155,7 @@ fn clear_extension(resource: &mut Map, extension: &Extension, operation: &Operat
         }
     }
     let Some(Value::Object(object)) = resource.get(urn) else { return Ok(()) };
-    let stays = |attribute: &&crate::schema::Attribute| {
+    let stays = |attribute: &&Attribute| {
         let fixed = matches!(attribute.mutability, Mutability::ReadOnly | Mutability::Immutable);
         (fixed || attribute.required) && object.contains_key(&attribute.name)
     };
@@ -149,8 +166,12 @@ fn clear_extension(resource: &mut Map, extension: &Extension, operation: &Operat
     Ok(())
 }
 
+fn is_immutable(attribute: &Attribute) -> bool {
+    attribute.mutability == Mutability::Immutable
+}
+
 fn check_mutable(located: &Located<'_>) -> Result<()> {
-    let read_only = |attribute: &crate::schema::Attribute| attribute.mutability == Mutability::ReadOnly;
+    let read_only = |attribute: &Attribute| attribute.mutability == Mutability::ReadOnly;
     if read_only(located.attribute) || located.sub.is_some_and(read_only) {
         let name = located.name();
         return Err(Error::mutability(format!("{name}: readOnly, set by the server only")).about(name));
@@ -162,15 +183,13 @@ fn check_mutable(located: &Located<'_>) -> Result<()> {
 /// immutable within them cannot be set by a path of its own.
 fn check_immutable(located: &Located<'_>, before: Option<&Value>, after: Option<&Value>) -> Result<()> {
     let Some(before) = before.filter(|before| Some(*before) != after) else { return Ok(()) };
-    let immutable_attribute =
-        |attribute: &crate::schema::Attribute| attribute.mutability == Mutability::Immutable;
-    if immutable_attribute(located.attribute) || located.sub.is_some_and(immutable_attribute) {
+    if is_immutable(located.attribute) || located.sub.is_some_and(is_immutable) {
         return Err(immutable(&located.name()));
     }
     if located.attribute.multi_valued {
         return Ok(());
     }
-    for sub in located.attribute.sub_attributes.iter().filter(|sub| immutable_attribute(sub)) {
+    for sub in located.attribute.sub_attributes.iter().filter(|sub| is_immutable(sub)) {
         let old = before.get(&sub.name);
         if old.is_some() && after.is_some() && old != after.and_then(|after| after.get(&sub.name)) {
             return Err(immutable(&format!("{}.{}", located.name(), sub.name)));

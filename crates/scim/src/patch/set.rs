@@ -42,6 +42,7 @@ impl PatchRequest {
                         && located.attribute.name.eq_ignore_ascii_case(attribute) =>
                 {
                     let set_op = set_op(&mut decoder, &located, filter, &operation).map_err(within)?;
+                    self.check_terms(&set_op).map_err(within)?;
                     taken.push(set_op);
                 }
                 _ => rest.push(operation),
@@ -57,6 +58,19 @@ impl PatchRequest {
         self.operations = rest;
         self.is_flat = true;
         Ok(taken)
+    }
+
+    /// A dialect may have made a query of a list of any length.
+    fn check_terms(&self, set_op: &SetOp) -> Result<()> {
+        let SetOp::RemoveMatching(query) = set_op else { return Ok(()) };
+        let (terms, most) = (query.terms(), self.limits.filter_terms);
+        if terms <= most {
+            return Ok(());
+        }
+        let detail = format!(
+            "value: {terms} comparisons to find what to remove; at most {most} are allowed (name members by `value`)"
+        );
+        Err(Error::too_many(detail))
     }
 }
 

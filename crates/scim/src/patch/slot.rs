@@ -14,7 +14,7 @@ use crate::{Error, Map, Result};
 /// What is to happen to an attribute.
 pub(super) struct Change<'a, 'd> {
     pub decoder: &'a mut Decoder<'d>,
-    pub elements_left: &'a mut usize,
+    pub work_left: &'a mut usize,
     pub located: &'a Located<'a>,
     pub filter: Option<&'a Query>,
     pub operation: &'a Operation,
@@ -67,11 +67,13 @@ impl Change<'_, '_> {
         value: Value,
     ) -> Result<Option<Value>> {
         let at = self.at.clone();
+        // Of a multi-valued attribute, this is about one element.
+        let is_element = attribute.multi_valued;
+        let value = if is_element { value } else { self.decoder.dialect.rewrite_whole(attribute, value) };
         if attribute.kind != Kind::Complex {
-            let value = self.decoder.attribute(attribute, value, &at)?;
+            let value = self.decoder.element(attribute, value, &at)?;
             return Ok(value.or_else(|| if self.operation.op == Op::Add { before } else { None }));
         }
-        let value = self.decoder.dialect.rewrite_whole(attribute, value);
         let value = self.decoder.dialect.rewrite_element(attribute, value);
         if value.is_null() {
             return Ok(if self.operation.op == Op::Add { before } else { None });
@@ -93,11 +95,14 @@ impl Change<'_, '_> {
             object.remove(&sub.name);
             return Ok(());
         }
-        let before = object.get(&sub.name).cloned();
         let value = if sub.multi_valued && self.operation.op == Op::Add {
-            let mut elements = before.and_then(|before| before.as_array().cloned()).unwrap_or_default();
             let added = self.decoder.list(sub, self.value(), &self.at)?;
-            elements.extend(added.into_iter().filter(|added| !elements.contains(added)).collect::<Vec<_>>());
+            let before = match object.remove(&sub.name) {
+                Some(Value::Array(elements)) => elements,
+                _ => Vec::new(),
+            };
+            self.charge(before.iter().map(weight).sum())?;
+            let elements = add_elements(sub, before, added);
             if elements.is_empty() { None } else { Some(Value::Array(elements)) }
         } else {
             self.decoder.attribute(sub, self.value(), &self.at)?
@@ -108,7 +113,8 @@ impl Change<'_, '_> {
 
     /// All kinds of paths to a multi-valued attribute.
     fn elements(&mut self, mut elements: Vec<Value>) -> Result<Vec<Value>> {
-        self.charge(elements.len())?;
+        let looks = self.filter.map_or(1, Query::terms);
+        self.charge(elements.iter().map(weight).sum::<usize>().saturating_mul(looks))?;
         let Some(query) = self.filter else {
             return match (self.operation.op, self.located.sub) {
                 (Op::Remove, None) => Ok(Vec::new()),
@@ -141,6 +147,11 @@ impl Change<'_, '_> {
         let attribute = self.located.attribute;
         if chosen.is_empty() {
             return self.missing(elements);
+        }
+        // Each chosen element gets a copy of the value.
+        if chosen.len() > 1 {
+            let copied = self.operation.value.as_ref().map_or(0, weight);
+            self.charge(copied.saturating_mul(chosen.len()))?;
         }
         let mut becomes_primary = Vec::new();
         for index in &chosen {
@@ -236,22 +247,26 @@ impl Change<'_, '_> {
         Error::no_target(format!("path {path}: selects nothing")).about(&self.at)
     }
 
-    /// Pays for an operation looking at every element.
-    fn charge(&mut self, elements: usize) -> Result<()> {
-        let cost = elements.saturating_mul(self.filter.map_or(1, terms));
-        match self.elements_left.checked_sub(cost) {
-            Some(left) => *self.elements_left = left,
-            None => return Err(Error::too_many("the operations of this PATCH look at too many elements")),
+    /// Pays for looking at, or copying, values of that [`weight`].
+    fn charge(&mut self, cost: usize) -> Result<()> {
+        match self.work_left.checked_sub(cost) {
+            Some(left) => *self.work_left = left,
+            None => {
+                let detail = "the operations of this PATCH look at too much; send them in several requests";
+                return Err(Error::too_many(detail));
+            }
         }
         Ok(())
     }
 }
 
-fn terms(query: &Query) -> usize {
-    match query {
-        Query::And(members) | Query::Or(members) => members.iter().map(terms).sum(),
-        Query::Not(inner) | Query::Any { inner, .. } => terms(inner),
-        Query::Const(_) | Query::Compare { .. } | Query::Present(_) => 1,
+/// What handling a value costs: one for each value in it, and one for every 64 bytes of text.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len() / 64,
+        Value::Array(elements) => 1 + elements.iter().map(weight).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(weight).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
     }
 }
 
@@ -342,11 +357,14 @@ fn add_elements(attribute: &Attribute, mut elements: Vec<Value>, added: Vec<Valu
 }
 
 fn identity(attribute: &Attribute, element: &Value) -> String {
-    let folded = fold_value(attribute, element);
-    match folded.get(VALUE) {
-        None => folded.to_string(),
+    let folded = |name: &str| {
+        let value = element.get(name)?;
+        Some(attribute.sub_attribute(name).map_or_else(|| value.clone(), |sub| fold_value(sub, value)))
+    };
+    match folded(VALUE) {
+        None => fold_value(attribute, element).to_string(),
         Some(value) if attribute.sub_attribute(REFERENCE).is_some() => value.to_string(),
-        Some(value) => format!("{value} {}", folded.get(TYPE).unwrap_or(&Value::Null)),
+        Some(value) => format!("{value} {}", folded(TYPE).unwrap_or(Value::Null)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```yaml
 //! about: What it shows, and where that is written.
 //! preset: entra                     # of the tenant it is played against; `entra` unless said otherwise
+//! dialect: rfc                      # if another than the preset's
 //! steps:
 //!   - name: create a user
 //!     request: POST /Users          # as on the wire, below the tenant's base URL
@@ -49,6 +50,8 @@ pub struct Transcript {
     /// The preset of the tenant it wants.
     #[serde(default = "entra")]
     pub preset: String,
+    /// Its dialect, if another than the preset's.
+    pub dialect: Option<String>,
     /// Played in order, on one tenant.
     pub steps: Vec<Step>,
 }

@@ -1,5 +1,6 @@
 //! `rollcall.identity.v1.Users`.
 
+use platform::db::filter::Term;
 use platform::db::page::Wanted;
 use platform::ids::UserId;
 use platform::{Error, Result, auth};
@@ -8,7 +9,7 @@ use proto::identity::v1::users_server::Users;
 use proto::identity::v1::{
     CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, GetUserRequest,
     GetUserResponse, ListUsersRequest, ListUsersResponse, PatchUserRequest, PatchUserResponse,
-    ReplaceUserRequest, ReplaceUserResponse,
+    ReplaceUserRequest, ReplaceUserResponse, ResolvedTerm,
 };
 use scim::Dialect;
 use scim::filter::{self, Filter};
@@ -56,7 +57,7 @@ impl Users for Api {
         let query = bound_query(&tenant, message);
         let listing = self.listing(message, dialect, &query)?;
 
-        let found = self.shared.store.list(author.tenant, &listing).await?;
+        let found = self.shared.store.list(author.tenant, listing).await?;
         let next = found.next.map(|place| self.shared.cursors.seal(&query, &place)).transpose()?;
         Ok(Response::new(ListUsersResponse {
             resources: found.users.iter().map(wire::resource).collect::<Result<_>>()?,
@@ -138,7 +139,8 @@ impl Api {
         };
         let wanted = Wanted::read(message.page.as_ref(), self.shared.page_size, &self.shared.cursors, query)?;
         let descending = message.sort_order() == SortOrder::Descending;
-        Ok(Listing { filter, sort_by, descending, wanted })
+        let terms = message.resolved_terms.iter().map(term).collect();
+        Ok(Listing { filter, terms, sort_by, descending, wanted })
     }
 }
 
@@ -147,6 +149,12 @@ fn bound_query<'a>(tenant: &'a str, message: &'a ListUsersRequest) -> [&'a str; 
     let descending = message.sort_order() == SortOrder::Descending;
     let direction = if descending { "descending" } else { "ascending" };
     ["users", tenant, message.filter.trim(), message.sort_by.trim(), direction]
+}
+
+/// What is no id is no user's.
+fn term(resolved: &ResolvedTerm) -> Term {
+    let ids = resolved.user_ids.iter().filter_map(|id| id.parse().ok()).map(UserId::uuid).collect();
+    Term { attribute: resolved.attribute.clone(), value: resolved.value.clone(), ids }
 }
 
 /// What is no id at all is answered like an id that nobody has.

@@ -1,13 +1,13 @@
 //! Which attributes of a user rest in indexed columns, for filters and sorting.
 
-use platform::db::filter::{Column, Rows, Table};
+use platform::db::filter::{Column, Rows, Table, Term};
 use platform::ids::TenantId;
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Query};
 
 use super::entities::{emails, users};
 
-/// Users of a tenant, as filters see them.
-pub(super) fn of_users(tenant: TenantId) -> Table {
+/// Users of a tenant, as filters see them. `terms` are what other services answered.
+pub(super) fn of_users(tenant: TenantId, terms: Vec<Term>) -> Table {
     let column = |column: users::Column| Expr::col((users::Entity, column));
     Table {
         id: column(users::Column::Id),
@@ -26,8 +26,9 @@ pub(super) fn of_users(tenant: TenantId) -> Table {
             ("meta.location", Column::Refused("cannot be used in a filter; use id")),
             (
                 "groups",
-                Column::Refused(
-                    "users cannot be filtered by their groups here; ask for the group's members instead",
+                Column::Elsewhere(
+                    terms,
+                    "users can be filtered by their groups only with `groups.value eq \"<id of a group>\"`",
                 ),
             ),
         ],

@@ -1,7 +1,7 @@
 //! Finding users.
 
 use platform::clock::Timestamp;
-use platform::db::filter::{self, sort_key};
+use platform::db::filter::{self, Term, sort_key};
 use platform::db::page::{Order, Place, Wanted};
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
@@ -21,6 +21,8 @@ use crate::domain::User;
 pub(crate) struct Listing {
     /// All users when none.
     pub(crate) filter: Option<Query>,
+    /// Terms of the filter that other services answered.
+    pub(crate) terms: Vec<Term>,
     /// Order of creation when none.
     pub(crate) sort_by: Option<AttrRef>,
     pub(crate) descending: bool,
@@ -92,9 +94,9 @@ impl Store {
         row.map(Row::into_user).transpose()
     }
 
-    pub(crate) async fn list(&self, tenant: TenantId, listing: &Listing) -> Result<Found> {
+    pub(crate) async fn list(&self, tenant: TenantId, listing: Listing) -> Result<Found> {
         let backend = self.db.backend();
-        let table = columns::of_users(tenant);
+        let table = columns::of_users(tenant, listing.terms);
         let mut matching = in_tenant(tenant);
         if let Some(query) = &listing.filter {
             matching = matching.filter(filter::compile(query, &table, backend)?);

@@ -92,7 +92,6 @@ testkit::store_tests! {
 }
 
 /// The same tenant through two services on one database. SQLite has one process, so both are the same there.
-#[cfg(test)]
 async fn replicas(fresh: &Fresh) -> [App; 2] {
     let first = app(fresh.database.clone());
     let mut second = first.clone();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use platform::clock::Clock;
 use platform::db::filter::{Table, compile};
+use platform::ids::UserId;
 use proto::common::v1::{Dialect, Page};
 use scim::filter::Filter;
 use scim::schema::{Budget, ResourceType, Schema};
@@ -12,7 +14,7 @@ use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 
 use crate::random::Random;
-use crate::support::{App, Asked, app, attributes, kind};
+use crate::support::{App, Asked, app, attributes, error, kind, names};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
@@ -74,6 +76,57 @@ testkit::store_tests! {
         assert_eq!(app.list(unknown.clone()).await.unwrap().total_results, 0);
         let strict = app.dialect(Dialect::Rfc);
         assert_eq!(kind(strict.list(unknown).await), ErrorKind::InvalidFilter);
+    }
+
+    async fn users_are_found_by_their_groups_when_membership_has_answered(db: Database) {
+        let app = app(db);
+        let mut ids = Vec::new();
+        for name in ["anna", "bert", "carl"] {
+            ids.push(app.user(name).await);
+        }
+        let other = app.other_tenant();
+        // Membership names somebody who is not there (any more), and nothing keeps a caller from naming a stranger.
+        let sales = [ids[0].clone(), ids[1].clone(), other.user("zoe").await, "no-id".to_owned()];
+        let empty: [String; 0] = [];
+        let members = || vec![("g1", &sales[..]), ("g2", &ids[1..2]), ("g3", &empty[..])];
+        let found = async |filter: &str| {
+            let asked = Asked { filter, sort_by: "userName", members: members(), ..Asked::default() };
+            let found = app.list(asked).await.unwrap();
+            assert_eq!(found.total_results, i64::try_from(found.resources.len()).unwrap());
+            names(&found.resources)
+        };
+        for (filter, expected) in [
+            (r#"groups.value eq "g1""#, &["anna", "bert"][..]),
+            (r#"GROUPS.Value EQ "g1""#, &["anna", "bert"]),
+            (r#"groups eq "g1""#, &["anna", "bert"]),
+            (r#"groups[value eq "g1"]"#, &["anna", "bert"]),
+            (r#"urn:ietf:params:scim:schemas:core:2.0:User:groups.value eq "g1""#, &["anna", "bert"]),
+            (r#"groups eq "g1" and groups eq "g2""#, &["bert"]),
+            (r#"groups eq "g2" or userName eq "carl""#, &["bert", "carl"]),
+            (r#"not (groups.value eq "g1")"#, &["carl"]),
+            (r#"groups eq "g3""#, &[]),
+            (r#"not (groups eq "g3") and userName sw "b""#, &["bert"]),
+        ] {
+            assert_eq!(found(filter).await, expected, "{filter}");
+        }
+        for filter in [
+            r#"groups eq "g4""#, r#"groups.value ne "g1""#, r#"groups.value sw "g1""#, "groups pr", r#"groups.display eq "g1""#,
+            r#"groups[value eq "g1" and type eq "direct"]"#,
+        ] {
+            let refused = error(app.list(Asked { filter, members: members(), ..Asked::default() }).await);
+            assert_eq!(refused.kind, ErrorKind::InvalidFilter, "{filter}");
+            assert!(refused.detail.contains("groups.value eq"), "{}", refused.detail);
+        }
+    }
+
+    /// As many as membership will name.
+    async fn a_group_may_be_large(db: Database) {
+        let app = app(db);
+        let id = app.user("anna").await;
+        let mut users: Vec<String> = (0..20_000).map(|_| UserId::new(&Clock::system()).to_string()).collect();
+        users[12_345] = id;
+        let asked = Asked { filter: r#"groups eq "g""#, members: vec![("g", &users)], ..Asked::default() };
+        assert_eq!(names(&app.list(asked).await.unwrap().resources), ["anna"]);
     }
 
     /// Random users, random filters, through the whole service: columns, e-mail rows and JSON together.
@@ -179,7 +232,6 @@ fn resolved(filter: &str, rt: &ResourceType, seed: u64) -> scim::filter::Query {
         .unwrap_or_else(|error| panic!("seed {seed}: {filter}: {error}"))
 }
 
-#[cfg(test)]
 async fn all(app: &App, filter: &str, seed: u64) -> Vec<String> {
     let page = Some(Page { start_index: 1, count: Some(50), cursor: None });
     let found = app.list(Asked { filter, page, ..Asked::default() }).await;

@@ -151,7 +151,6 @@ testkit::store_tests! {
 }
 
 /// The names met by walking with a cursor.
-#[cfg(test)]
 async fn walk(app: &App, asked: Asked<'_>, count: i64) -> Vec<String> {
     let mut seen = Vec::new();
     let mut cursor = String::new();
@@ -167,7 +166,6 @@ async fn walk(app: &App, asked: Asked<'_>, count: i64) -> Vec<String> {
 }
 
 /// Users with the same key in a fixed order: among themselves they stand by id, which is random within a millisecond.
-#[cfg(test)]
 fn stable(names: &[String], sort_by: &str) -> Vec<Vec<String>> {
     let ties: &[&[&str]] = match sort_by {
         "title" => &[&["A", "C"], &["b"], &["ä"]],

@@ -90,6 +90,8 @@ pub struct Asked<'a> {
     pub sort_by: &'a str,
     pub descending: bool,
     pub page: Option<Page>,
+    /// What membership answered: the group, the users in it.
+    pub members: Vec<(&'a str, &'a [String])>,
 }
 
 impl App {
@@ -156,6 +158,7 @@ impl App {
             sort_by: asked.sort_by.into(),
             sort_order: order.into(),
             page: asked.page,
+            resolved_terms: asked.members.iter().map(|(group, users)| in_group(group, users)).collect(),
         };
         Ok(self.users().list_users(self.request(message)).await?.into_inner())
     }
@@ -213,6 +216,11 @@ impl App {
         let message = v1::PurgeTenantRequest { tenant_id: self.tenant.to_string() };
         self.tenant_data().purge_tenant(self.request(message)).await.unwrap();
     }
+}
+
+fn in_group(group: &str, users: &[String]) -> v1::ResolvedTerm {
+    let (attribute, value) = ("groups.value".into(), group.into());
+    v1::ResolvedTerm { attribute, value, user_ids: users.to_vec() }
 }
 
 pub fn attributes(resource: &Resource) -> Value {

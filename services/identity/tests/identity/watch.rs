@@ -125,7 +125,6 @@ fn operator(app: &App) -> App {
     App { token: token("*", "internal"), ..app.clone() }
 }
 
-#[cfg(test)]
 async fn watch(
     app: &App,
     after: &str,
@@ -136,7 +135,6 @@ async fn watch(
 }
 
 /// The next change and its cursor.
-#[cfg(test)]
 async fn next(
     stream: &mut (impl Stream<Item = Result<WatchChangesResponse, tonic::Status>> + Unpin),
 ) -> (String, UserChange) {

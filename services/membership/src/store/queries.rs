@@ -157,21 +157,22 @@ impl Store {
         after: Uuid,
         limit: u64,
     ) -> Result<Vec<GroupEntry>> {
-        let direct = "EXISTS (SELECT 1 FROM group_members d \
-             WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = $2)";
-        let columns = "g.id, g.display_name, g.external_id";
-        let page = "g.id > $3 ORDER BY g.id LIMIT $4";
-        let sql = match depth {
-            Depth::Direct => format!(
-                r#"SELECT {columns}, TRUE AS direct FROM group_members m
-                   JOIN "groups" g ON g.tenant_id = $1 AND g.id = m.group_id
-                   WHERE m.tenant_id = $1 AND m.member_id = $2 AND {page}"#
+        // The page is cut before names are looked up: it is as large as it is, whatever the planner expects.
+        let page = "WHERE group_id > $3 ORDER BY group_id LIMIT $4";
+        let (with, from) = match depth {
+            Depth::Direct => (
+                "",
+                "(SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id = $2) AS own",
             ),
-            Depth::Transitive => format!(
-                r#"{UP} SELECT {columns}, {direct} AS direct FROM up
-                   JOIN "groups" g ON g.tenant_id = $1 AND g.id = up.group_id WHERE {page}"#
-            ),
+            Depth::Transitive => (UP, "up"),
         };
+        let sql = format!(
+            r#"{with} SELECT g.id, g.display_name, g.external_id, EXISTS (SELECT 1 FROM group_members d
+                   WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = $2) AS direct
+               FROM (SELECT group_id FROM {from} {page}) AS page
+               JOIN "groups" g ON g.tenant_id = $1 AND g.id = page.group_id
+               ORDER BY g.id"#
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values = [tenant.uuid().into(), user.into(), after.into(), limit.into()];
         Ok(GroupEntry::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
@@ -200,13 +201,42 @@ impl Store {
                 SELECT up.user_id, m.group_id FROM up
                 JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
             ), placed AS (
-                SELECT up.user_id, g.id, g.display_name, EXISTS (SELECT 1 FROM group_members d
-                    WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = up.user_id) AS direct
-                FROM up JOIN "groups" g ON g.tenant_id = $1 AND g.id = up.group_id
+                SELECT up.user_id, up.group_id AS id,
+                    (SELECT g.display_name FROM "groups" g
+                        WHERE g.tenant_id = $1 AND g.id = up.group_id) AS display_name,
+                    EXISTS (SELECT 1 FROM group_members d
+                        WHERE d.tenant_id = $1 AND d.group_id = up.group_id AND d.member_id = up.user_id) AS direct
+                FROM up
             )
             SELECT user_id, id, display_name, direct FROM placed ORDER BY user_id, direct DESC, id"#
         );
         Ok(GroupOfUser::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
+    }
+
+    /// The users in a group and in the groups nested in it, active or not, at most `limit`, in no order. Nobody when there
+    /// is no such group. The inverse of [`Store::groups_of_users`].
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn users_of_group(&self, tenant: TenantId, group: Uuid, limit: usize) -> Result<Vec<Uuid>> {
+        let sql = r#"WITH RECURSIVE down(group_id) AS (
+                SELECT g.id FROM "groups" g WHERE g.tenant_id = $1 AND g.id = $2
+                UNION
+                SELECT m.member_id FROM down
+                JOIN group_members m ON m.tenant_id = $1 AND m.group_id = down.group_id AND m.member_type = 2
+            )
+            SELECT DISTINCT m.member_id AS user_id FROM down
+            JOIN group_members m ON m.tenant_id = $1 AND m.group_id = down.group_id
+            JOIN users u ON u.tenant_id = $1 AND u.user_id = m.member_id AND NOT u.deleted
+            LIMIT $3"#;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = [tenant.uuid().into(), group.into(), limit.into()];
+        let rows = self.db.read().query_all_raw(self.statement(sql.to_owned(), values)).await?;
+        let mut users = Vec::with_capacity(rows.len());
+        for row in &rows {
+            users.push(row.try_get("", "user_id")?);
+        }
+        Ok(users)
     }
 
     /// The rows of a group's members with ids after `after`, ordered by id, at most [`MEMBER_PAGE`]. Of a row whose member
@@ -220,14 +250,16 @@ impl Store {
         group: GroupId,
         after: Uuid,
     ) -> Result<Vec<MemberEntry>> {
+        // The page is cut before the joins: else PostgreSQL may join and sort all that is left of the group for each.
         let sql = format!(
             r#"SELECT m.member_id AS id, u.user_id IS NOT NULL AS is_user, g.id IS NOT NULL AS is_group,
                    COALESCE(u.display_name, u.user_name, g.display_name) AS display
-               FROM group_members m
+               FROM (SELECT member_id FROM group_members
+                   WHERE tenant_id = $1 AND group_id = $2 AND member_id > $3
+                   ORDER BY member_id LIMIT {MEMBER_PAGE}) AS m
                LEFT JOIN users u ON u.tenant_id = $1 AND u.user_id = m.member_id AND NOT u.deleted
                LEFT JOIN "groups" g ON g.tenant_id = $1 AND g.id = m.member_id
-               WHERE m.tenant_id = $1 AND m.group_id = $2 AND m.member_id > $3
-               ORDER BY m.member_id LIMIT {MEMBER_PAGE}"#
+               ORDER BY m.member_id"#
         );
         let values = [tenant.uuid().into(), group.uuid().into(), after.into()];
         Ok(MemberEntry::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)

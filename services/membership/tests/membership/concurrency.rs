@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proto::identity::v1::UserChange;
+use proto::membership::v1;
 use serde_json::json;
 
-use crate::support::{App, app, user_id, values};
+use crate::support::{App, app, sorted, user_id, values};
 
 const CLIENTS: usize = 64;
 const OPERATIONS: usize = 10_000;
@@ -127,6 +129,44 @@ testkit::store_tests! {
             client.await.unwrap();
         }
         assert_eq!(app.version(&group).await, 1 + 16 * 10);
+    }
+
+    /// Members are added while their group and some of them go: no membership survives its group or its user.
+    async fn deletions_leave_nothing_behind(db: Database) {
+        let app = app(db);
+        for _ in 0..4 {
+            let (kept, doomed) = (app.group(&user_id()).await, app.group(&user_id()).await);
+            let users = app.users(8).await;
+            let mut clients = Vec::new();
+            for (at, user) in users.clone().into_iter().enumerate() {
+                let (app, kept, doomed) = (app.clone(), kept.clone(), doomed.clone());
+                clients.push(tokio::spawn(async move {
+                    app.add(&kept, &[&user, &doomed]).await;
+                    let add = json!([{ "op": "add", "path": "members", "value": values(&[&user]) }]);
+                    match app.patch(&doomed, add).await {
+                        Ok(_) => {}
+                        Err(error) => assert_eq!(error.kind, scim::ErrorKind::NotFound),
+                    }
+                    if at == 3 {
+                        app.delete(&doomed).await.unwrap();
+                    }
+                    if at % 2 == 0 {
+                        let deleted = UserChange { version: 2, deleted: true, ..app.change(&user) };
+                        app.apply(deleted).await.unwrap();
+                    }
+                }));
+            }
+            for client in clients {
+                client.await.unwrap();
+            }
+            let left: Vec<&str> = users.iter().skip(1).step_by(2).map(String::as_str).collect();
+            assert_eq!(app.member_ids(&kept).await, sorted(&left));
+            let request = v1::ListGroupsOfUsersRequest { context: app.context(), user_ids: users.clone() };
+            let answer = app.groups().list_groups_of_users(app.request(request)).await.unwrap().into_inner();
+            for user in answer.users {
+                assert_eq!(user.groups.iter().map(|group| &group.id).collect::<Vec<_>>(), [&kept]);
+            }
+        }
     }
 
     async fn a_name_is_given_once(db: Database) {

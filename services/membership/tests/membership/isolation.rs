@@ -48,7 +48,7 @@ testkit::store_tests! {
         assert_eq!(ours.member_ids(&own_group).await, Vec::<String>::new());
         // The same id is another user here.
         ours.apply(ours.change(&user)).await.unwrap();
-        assert_eq!(ours.member_ids(&own_group).await, [user.clone()]);
+        assert_eq!(ours.member_ids(&own_group).await, [user.as_str()]);
         let deleted = proto::identity::v1::UserChange { version: 9, deleted: true, ..ours.change(&user) };
         ours.apply(deleted).await.unwrap();
 

@@ -135,9 +135,9 @@ testkit::store_tests! {
         assert_eq!(app.find(&format!("members.value eq \"{early}\"")).await.unwrap(), Vec::<String>::new());
 
         app.apply(app.change(&early)).await.unwrap();
-        assert_eq!(app.member_ids(&id).await, [early.clone()]);
+        assert_eq!(app.member_ids(&id).await, [early.as_str()]);
         assert!(app.is_in(&early, &id).await);
-        assert_eq!(app.find(&format!("members.value eq \"{early}\"")).await.unwrap(), [id.clone()]);
+        assert_eq!(app.find(&format!("members.value eq \"{early}\"")).await.unwrap(), [id.as_str()]);
         assert_eq!(app.walk(&id, proto::membership::v1::Depth::Direct, false, "").await.unwrap().0[0].user_id, early);
 
         // Also in the strict dialects, for what has the form of an id.
@@ -152,7 +152,7 @@ testkit::store_tests! {
         let (id, user) = (app.group("Sales").await, app.user().await);
         let answer = app.add(&id, &["bob", &user]).await;
         assert_eq!(answer.warnings.len(), 1);
-        assert_eq!(app.member_ids(&id).await, [user.clone()]);
+        assert_eq!(app.member_ids(&id).await, [user.as_str()]);
         for strict in [Dialect::Rfc, Dialect::Interop] {
             let bob = json!([{ "op": "add", "path": "members", "value": values(&["bob"]) }]);
             assert_eq!(kind(app.dialect(strict).patch(&id, bob).await), ErrorKind::InvalidValue);

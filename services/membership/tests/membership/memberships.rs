@@ -209,6 +209,57 @@ testkit::store_tests! {
         assert_eq!(kind(refused), ErrorKind::TooMany);
     }
 
+    async fn users_of_groups_are_those_whose_groups_show_the_group(db: Database) {
+        let app = app(db);
+        let users = app.users(4).await;
+        let (outer, inner, empty) = (app.group("Outer").await, app.group("Inner").await, app.group("Empty").await);
+        app.add(&outer, &[&inner, &users[0], &users[1]]).await;
+        // Somebody who has not arrived yet, and somebody who is gone.
+        app.add(&inner, &[&users[0], &users[2], &user_id(), &users[3], &outer]).await;
+        app.apply(UserChange { version: 2, active: false, ..app.change(&users[2]) }).await.unwrap();
+        app.apply(UserChange { version: 2, deleted: true, ..app.change(&users[3]) }).await.unwrap();
+        let asked = vec![outer.clone(), empty, "no-id".into(), user_id()];
+        let of = async |app: &App| {
+            let request = v1::ListUserIdsOfGroupsRequest { context: app.context(), group_ids: asked.clone() };
+            let answer = app.groups().list_user_ids_of_groups(app.request(request)).await.unwrap().into_inner();
+            let named: Vec<String> = answer.groups.iter().map(|group| group.group_id.clone()).collect();
+            assert_eq!(named, asked);
+            answer.groups.into_iter().map(|group| group.user_ids).collect::<Vec<_>>()
+        };
+        let mut found = of(&app).await;
+        found[0].sort();
+        assert_eq!(found[0], sorted(&[&users[0], &users[1], &users[2]]));
+        assert_eq!(found[1..], [[""; 0]; 3]);
+        assert_eq!(of(&app.other_tenant()).await, [[""; 0]; 4]);
+        let too_many = v1::ListUserIdsOfGroupsRequest { context: app.context(), group_ids: vec![user_id(); 101] };
+        let refused = app.groups().list_user_ids_of_groups(app.request(too_many)).await.map_err(platform::Error::from);
+        assert_eq!(kind(refused), ErrorKind::TooMany);
+        let mut reader = app.clone();
+        reader.token = token(&app.tenant.to_string(), "memberships:read");
+        let request = v1::ListUserIdsOfGroupsRequest { context: app.context(), group_ids: vec![outer] };
+        let refused = reader.groups().list_user_ids_of_groups(reader.request(request)).await.map_err(platform::Error::from);
+        assert_eq!(kind(refused), ErrorKind::Forbidden);
+    }
+
+    async fn a_group_with_more_users_than_a_filter_bears_is_too_many(db: Database) {
+        let app = app(db);
+        let users = app.users(40).await;
+        let all: Vec<&str> = users.iter().map(String::as_str).collect();
+        let group = app.group("Large").await;
+        app.add(&group, &all).await;
+        // 500 times the same group is as many ids as one group of 20,000; the request may only name 100.
+        let ask = async |times: usize| {
+            let request = v1::ListUserIdsOfGroupsRequest { context: app.context(), group_ids: vec![group.clone(); times] };
+            app.groups().list_user_ids_of_groups(app.request(request)).await.map_err(platform::Error::from)
+        };
+        assert_eq!(ask(100).await.unwrap().into_inner().groups[99].user_ids.len(), 40);
+        let more = app.users(200).await;
+        app.add(&group, &more.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let refused = error(ask(100).await);
+        assert_eq!((refused.kind, refused.attribute.as_deref()), (ErrorKind::TooMany, Some("groups")));
+        assert!(refused.detail.contains("20000"), "{}", refused.detail);
+    }
+
     async fn questions_need_the_scope(db: Database) {
         let app = app(db);
         let (user, group) = (app.user().await, app.group("Sales").await);

@@ -81,7 +81,7 @@ testkit::store_tests! {
         assert!(app.is_in(&user, &group).await);
         app.apply(UserChange { version: 2, active: false, ..app.change(&user) }).await.unwrap();
         assert!(!app.is_in(&user, &group).await);
-        assert_eq!(app.member_ids(&group).await, [user.clone()]);
+        assert_eq!(app.member_ids(&group).await, [user.as_str()]);
         let (active, _) = app.walk(&group, Depth::Direct, false, "").await.unwrap();
         let (all, _) = app.walk(&group, Depth::Direct, true, "").await.unwrap();
         assert_eq!((active.len(), all.len()), (0, 1));

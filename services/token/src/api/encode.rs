@@ -4,33 +4,63 @@ use platform::clock::Timestamp;
 use proto::common::v1::Dialect;
 use proto::token::v1 as pb;
 
+use crate::domain::admin::Admin;
 use crate::domain::client::Client;
 use crate::domain::credential::Credential;
+use crate::domain::preset::{Settings, UserActions};
 use crate::domain::tenant::{State, Tenant};
 
 pub(super) fn tenant(tenant: Tenant) -> pb::Tenant {
-    let Tenant { id, name, state, preset, dialect, scim_path, version: _, created_at } = tenant;
+    let Tenant { id, name, state, preset, dialect, scim_path, settings, version, created_at } = tenant;
     let state = match state {
         State::Active => pb::TenantState::Active,
         State::Disabled => pb::TenantState::Disabled,
         State::Deleting => pb::TenantState::Deleting,
     };
     // A dialect of a later version stays unspecified, which services refuse rather than guess.
-    let dialect = match dialect.as_str() {
-        "entra" => Dialect::Entra,
-        "okta" => Dialect::Okta,
-        "rfc" => Dialect::Rfc,
-        "interop" => Dialect::Interop,
-        _ => Dialect::Unspecified,
+    let (in_force, setting) = match dialect.name.as_str() {
+        "entra" => (Dialect::Entra, pb::DialectSetting::Entra),
+        "okta" => (Dialect::Okta, pb::DialectSetting::Okta),
+        "rfc" => (Dialect::Rfc, pb::DialectSetting::Rfc),
+        "interop" => (Dialect::Interop, pb::DialectSetting::Interop),
+        _ => (Dialect::Unspecified, pb::DialectSetting::Unspecified),
     };
+    let recognised = dialect.recognised.map(|found| pb::Recognition {
+        dialect: in_force.into(),
+        sign: found.sign,
+        at_us: found.at.micros(),
+    });
+    let setting = if dialect.auto { pb::DialectSetting::Auto } else { setting };
     pb::Tenant {
         id: id.to_string(),
         name,
         state: state.into(),
         preset,
-        dialect: dialect.into(),
+        dialect: in_force.into(),
         created_at_us: created_at.micros(),
         scim_path,
+        version,
+        dialect_setting: setting.into(),
+        recognised,
+        settings: Some(self::settings(settings)),
+    }
+}
+
+/// What is enforced; the rest stays here until it is.
+fn settings(settings: Settings) -> pb::Settings {
+    let Settings { groups, lock_local_changes: _, users, role_and_teams: _ } = settings;
+    let UserActions { create, update, delete } = users;
+    pb::Settings { groups, user_create: create, user_update: update, user_delete: delete }
+}
+
+pub(super) fn admin(admin: Admin) -> pb::Admin {
+    let Admin { id, label, created_at, last_used_at, revoked_at } = admin;
+    pb::Admin {
+        id: id.to_string(),
+        label,
+        created_at_us: created_at.micros(),
+        last_used_at_us: time(last_used_at),
+        revoked_at_us: time(revoked_at),
     }
 }
 

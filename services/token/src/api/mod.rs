@@ -1,7 +1,9 @@
 //! gRPC: decode, authorize, one call, encode. Requests carry secrets: nothing here prints one.
 
+mod admins;
 mod clients;
 mod credentials;
+mod decode;
 mod encode;
 mod keys;
 mod oauth;
@@ -11,6 +13,7 @@ mod tenants;
 use std::sync::Arc;
 
 use platform::Error;
+use proto::token::v1::admins_server::AdminsServer;
 use proto::token::v1::clients_server::ClientsServer;
 use proto::token::v1::credentials_server::CredentialsServer;
 use proto::token::v1::keys_server::KeysServer;
@@ -32,6 +35,7 @@ pub(crate) fn routes(authority: Arc<Authority>) -> tonic::service::Routes {
     let api = Api { authority };
     tonic::service::Routes::new(TenantsServer::new(api.clone()))
         .add_service(CredentialsServer::new(api.clone()))
+        .add_service(AdminsServer::new(api.clone()))
         .add_service(ClientsServer::new(api.clone()))
         .add_service(OAuthServer::new(api.clone()))
         .add_service(KeysServer::new(api))

@@ -7,12 +7,13 @@ use proto::token::v1::get_tenant_request::Tenant as By;
 use proto::token::v1::tenants_server::Tenants;
 use proto::token::v1::{
     CreateTenantRequest, CreateTenantResponse, DeleteTenantRequest, DeleteTenantResponse, GetTenantRequest,
-    GetTenantResponse, ListTenantsRequest, ListTenantsResponse, PurgeTenantRequest, PurgeTenantResponse,
+    GetTenantResponse, ListTenantsRequest, ListTenantsResponse, PinDialectRequest, PinDialectResponse,
+    PurgeTenantRequest, PurgeTenantResponse, UpdateTenantRequest, UpdateTenantResponse,
 };
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
-use super::{Api, encode, page, status};
+use super::{Api, decode, encode, page, status};
 
 #[tonic::async_trait]
 impl Tenants for Api {
@@ -62,6 +63,33 @@ impl Tenants for Api {
             tenants: tenants.into_iter().map(encode::tenant).collect(),
             next_page_token,
         }))
+    }
+
+    async fn update_tenant(
+        &self,
+        request: Request<UpdateTenantRequest>,
+    ) -> Result<Response<UpdateTenantResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.authorize_platform(Scope::Admin)?;
+        let deed = self.authority.deed(caller.subject());
+        let request = request.into_inner();
+        let id = request.id.parse()?;
+        let change = decode::change(request)?;
+        let tenant = self.authority.change_tenant(id, change, deed).await.map_err(status)?;
+        Ok(Response::new(UpdateTenantResponse { tenant: Some(encode::tenant(tenant)) }))
+    }
+
+    async fn pin_dialect(
+        &self,
+        request: Request<PinDialectRequest>,
+    ) -> Result<Response<PinDialectResponse>, Status> {
+        let caller = caller(&request)?;
+        let tenant = caller.authorize(Scope::Scim, &request.get_ref().tenant_id)?;
+        let deed = self.authority.deed(caller.subject());
+        let name = decode::dialect(request.get_ref().dialect())?;
+        let sign = &request.get_ref().sign;
+        let tenant = self.authority.pin_dialect(tenant, name, sign, deed).await.map_err(status)?;
+        Ok(Response::new(PinDialectResponse { tenant: Some(encode::tenant(tenant)) }))
     }
 
     async fn delete_tenant(

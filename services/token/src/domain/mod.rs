@@ -1,9 +1,12 @@
 //! The rules of the token service; neither tonic nor sea-orm.
 
+pub mod admin;
 pub mod authority;
+pub mod change;
 pub mod cipher;
 pub mod client;
 pub mod credential;
+pub mod dialect;
 pub mod keys;
 pub mod preset;
 pub mod secret;

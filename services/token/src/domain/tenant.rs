@@ -4,7 +4,8 @@ use platform::clock::Timestamp;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 
-use super::preset::Preset;
+use super::dialect::Dialect;
+use super::preset::{Preset, Settings};
 
 /// The most characters of a name or label.
 const MAX_NAME_CHARS: usize = 100;
@@ -101,10 +102,12 @@ pub struct Tenant {
     pub state: State,
     /// The preset its settings came from.
     pub preset: String,
-    /// Name of the dialect its client speaks.
-    pub dialect: String,
+    /// How its client's requests are read.
+    pub dialect: Dialect,
     /// Where its client expects SCIM.
     pub scim_path: String,
+    /// What its client may do.
+    pub settings: Settings,
     /// Counts changes from 1.
     pub version: i64,
     /// Creation.
@@ -119,8 +122,9 @@ impl Tenant {
             name: name.text().to_owned(),
             state: State::Active,
             preset: preset.name.clone(),
-            dialect: preset.dialect.clone(),
+            dialect: Dialect::fixed(&preset.dialect),
             scim_path: preset.scim_path.clone(),
+            settings: preset.settings.clone(),
             version: 1,
             created_at: now,
         }

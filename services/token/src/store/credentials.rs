@@ -1,4 +1,4 @@
-//! Provisioning and admin secrets.
+//! Provisioning secrets, and the last use of every kind.
 
 use sea_orm::sea_query::Condition;
 use sea_orm::{ActiveValue::Set, sea_query::Expr};
@@ -12,7 +12,7 @@ use platform::{Error, Result};
 use scim::ErrorKind;
 
 use super::entities::{admin_credentials, credentials, tenants};
-use super::{Deed, Store, of_platform, tenants as tenant_rows};
+use super::{Deed, Store, tenants as tenant_rows};
 use crate::domain::credential::{Credential, MAX_LIVE, REMEMBERED};
 use crate::domain::secret::Hash;
 use crate::domain::tenant::Tenant;
@@ -137,56 +137,6 @@ impl Store {
                         note_one_use(txn, tenant, id, at.micros()).await?;
                     }
                     Ok(())
-                })
-            })
-            .await
-    }
-
-    /// The hash of an administrator's secret and when it was last used.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn find_admin(&self, id: CredentialId) -> Result<Option<(Hash, Option<Timestamp>)>> {
-        let by_id =
-            of_platform::<admin_credentials::Entity>().filter(admin_credentials::Column::Id.eq(id.uuid()));
-        let row = by_id.one(self.db.read()).await?;
-        Ok(row.and_then(|row| {
-            let hash = Hash::from_stored(&row.secret_sha256)?;
-            Some((hash, row.last_used_at_us.map(Timestamp::from_micros)))
-        }))
-    }
-
-    /// Whether anybody administers this platform.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn has_admin(&self) -> Result<bool> {
-        Ok(of_platform::<admin_credentials::Entity>().one(self.db.read()).await?.is_some())
-    }
-
-    /// Inserts an administrator's secret; one of this id that is there already stays as it is.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn insert_admin(&self, id: CredentialId, hash: Hash, deed: Deed) -> Result<()> {
-        self.db
-            .write(move |txn| {
-                let deed = deed.clone();
-                Box::pin(async move {
-                    let row = admin_credentials::ActiveModel {
-                        id: Set(id.uuid()),
-                        secret_sha256: Set(hash.to_stored()),
-                        created_at_us: Set(deed.at.micros()),
-                        last_used_at_us: Set(None),
-                    };
-                    let same_id = sea_orm::sea_query::OnConflict::column(admin_credentials::Column::Id)
-                        .do_nothing()
-                        .to_owned();
-                    let insert = admin_credentials::Entity::insert(row).on_conflict(same_id);
-                    if insert.exec_without_returning(txn).await? == 0 {
-                        return Ok(());
-                    }
-                    deed.record(txn, "admin_credential.created", None, id.uuid(), 1).await
                 })
             })
             .await

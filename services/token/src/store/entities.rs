@@ -15,6 +15,9 @@ pub mod tenants {
         pub state: String,
         pub preset: String,
         pub dialect: String,
+        pub dialect_auto: bool,
+        pub dialect_sign: Option<String>,
+        pub dialect_recognised_at_us: Option<i64>,
         pub scim_path: String,
         #[sea_orm(column_type = "JsonBinary")]
         pub settings: Json,
@@ -81,9 +84,11 @@ pub mod admin_credentials {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
+        pub label: String,
         pub secret_sha256: Vec<u8>,
         pub created_at_us: i64,
         pub last_used_at_us: Option<i64>,
+        pub revoked_at_us: Option<i64>,
     }
 
     /// None.

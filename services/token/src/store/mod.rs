@@ -3,6 +3,7 @@
 //! Every write appends to the change log in its own transaction: who did what to which row, never a secret. The last
 //! use of a secret is not a change: it is written beside, and lazily.
 
+mod admins;
 mod clients;
 mod credentials;
 mod entities;
@@ -15,7 +16,11 @@ use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::ErrorKind;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Select, SqlErr};
+use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::domain::change::difference;
+use crate::domain::tenant::Tenant;
 
 pub use clients::FoundClient;
 pub use credentials::FoundCredential;
@@ -58,13 +63,38 @@ impl Deed {
         resource: Uuid,
         version: i64,
     ) -> Result<()> {
+        self.append(txn, kind, tenant, resource, version, json!({ "by": self.by })).await
+    }
+
+    /// Records a change of a tenant with what was different before and after.
+    async fn record_change<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        kind: &'static str,
+        before: &Tenant,
+        after: &Tenant,
+    ) -> Result<()> {
+        let (was, is) = difference(before, after);
+        let payload = json!({ "by": self.by, "before": was, "after": is });
+        self.append(txn, kind, Some(after.id), after.id.uuid(), after.version, payload).await
+    }
+
+    async fn append<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        kind: &'static str,
+        tenant: Option<TenantId>,
+        resource: Uuid,
+        version: i64,
+        payload: Value,
+    ) -> Result<()> {
         let entry = changelog::Entry {
             // The log is ordered by tenant first: what belongs to the platform stands under the nil UUID.
             tenant: tenant.unwrap_or(TenantId::from_uuid(Uuid::nil())),
             resource,
             version,
             kind,
-            payload: serde_json::json!({ "by": self.by }),
+            payload,
             at: self.at,
         };
         changelog::append(txn, entry).await?;

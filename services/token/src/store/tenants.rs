@@ -3,8 +3,8 @@
 use sea_orm::Statement;
 use sea_orm::sea_query::Condition;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use platform::clock::Timestamp;
@@ -14,8 +14,9 @@ use scim::ErrorKind;
 
 use super::entities::{clients, credentials, tenants};
 use super::{Deed, Store, of_platform, taken};
+use crate::domain::change::{Change, being_deleted};
 use crate::domain::credential::Credential;
-use crate::domain::preset::Settings;
+use crate::domain::dialect::{Dialect, Recognised};
 use crate::domain::secret::Hash;
 use crate::domain::tenant::{Name, State, Tenant};
 
@@ -28,35 +29,22 @@ impl Store {
         &self,
         tenant: Tenant,
         name: Name,
-        settings: Settings,
         credential: Credential,
         hash: Hash,
         deed: Deed,
     ) -> Result<()> {
-        let row = tenants::Model {
-            id: tenant.id.uuid(),
-            name: tenant.name,
-            name_key: name.key().to_owned(),
-            state: tenant.state.name().to_owned(),
-            preset: tenant.preset,
-            dialect: tenant.dialect,
-            scim_path: tenant.scim_path,
-            settings: serde_json::to_value(settings).map_err(Error::internal)?,
-            version: tenant.version,
-            created_at_us: tenant.created_at.micros(),
-            updated_at_us: tenant.created_at.micros(),
-        };
+        let (id, version) = (tenant.id, tenant.version);
+        let mut row = row(tenant, deed.at)?;
+        row.name_key = Set(name.key().to_owned());
         self.db
             .write(move |txn| {
                 let (row, credential, deed) = (row.clone(), credential.clone(), deed.clone());
                 Box::pin(async move {
-                    let row = tenants::ActiveModel::from(row);
                     tenants::Entity::insert(row)
                         .exec_without_returning(txn)
                         .await
                         .map_err(|error| taken(error, "tenant"))?;
-                    deed.record(txn, "tenant.created", Some(tenant.id), tenant.id.uuid(), tenant.version)
-                        .await?;
+                    deed.record(txn, "tenant.created", Some(id), id.uuid(), version).await?;
                     super::credentials::insert(txn, credential, hash, &deed).await
                 })
             })
@@ -102,37 +90,49 @@ impl Store {
         page.all(self.db.read()).await?.into_iter().map(tenant).collect()
     }
 
-    /// Moves a tenant to another state and says how it is now. Doing it twice is doing it once.
+    /// Changes a tenant and says how it is now. Doing it twice is doing it once.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it is being deleted, from where nothing leads back.
-    pub async fn set_tenant_state(&self, id: TenantId, state: State, deed: Deed) -> Result<Tenant> {
+    /// `NotFound`; as [`Change::apply`].
+    pub async fn change_tenant(&self, id: TenantId, change: Change, deed: Deed) -> Result<Tenant> {
         self.db
             .write(move |txn| {
-                let deed = deed.clone();
+                let (change, deed) = (change.clone(), deed.clone());
                 Box::pin(async move {
-                    let mut found = locked(txn, id).await?.ok_or_else(no_such_tenant)?;
-                    if found.state == state {
-                        return Ok(found);
-                    }
-                    let kind = match state {
-                        _ if found.state == State::Deleting => return Err(being_deleted()),
+                    let before = locked(txn, id).await?.ok_or_else(no_such_tenant)?;
+                    let after = change.apply(&before)?;
+                    let kind = match after.state {
+                        _ if after.version == before.version => return Ok(after),
+                        state if state == before.state => "tenant.updated",
                         State::Active => "tenant.enabled",
                         State::Disabled => "tenant.disabled",
                         State::Deleting => "tenant.deleting",
                     };
-                    found.state = state;
-                    found.version += 1;
-                    let row = tenants::ActiveModel {
-                        id: Set(id.uuid()),
-                        state: Set(state.name().to_owned()),
-                        version: Set(found.version),
-                        updated_at_us: Set(deed.at.micros()),
-                        ..Default::default()
-                    };
-                    tenants::Entity::update(row).exec(txn).await?;
-                    deed.record(txn, kind, Some(id), id.uuid(), found.version).await?;
-                    Ok(found)
+                    tenants::Entity::update(row(after.clone(), deed.at)?).exec(txn).await?;
+                    deed.record_change(txn, kind, &before, &after).await?;
+                    Ok(after)
+                })
+            })
+            .await
+    }
+
+    /// Notes what a tenant's client was recognised as, unless that is settled; says how the tenant is now.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn pin_dialect(&self, id: TenantId, dialect: Dialect, deed: Deed) -> Result<Tenant> {
+        self.db
+            .write(move |txn| {
+                let (dialect, deed) = (dialect.clone(), deed.clone());
+                Box::pin(async move {
+                    let before = locked(txn, id).await?.ok_or_else(no_such_tenant)?;
+                    if !before.dialect.is_open() || before.state == State::Deleting {
+                        return Ok(before);
+                    }
+                    let after = Tenant { dialect, version: before.version + 1, ..before.clone() };
+                    tenants::Entity::update(row(after.clone(), deed.at)?).exec(txn).await?;
+                    deed.record_change(txn, "tenant.client_recognised", &before, &after).await?;
+                    Ok(after)
                 })
             })
             .await
@@ -201,22 +201,50 @@ pub(crate) fn no_such_tenant() -> Error {
     Error::not_found("there is no such tenant")
 }
 
-fn being_deleted() -> Error {
-    Error::new(ErrorKind::Conflict, "the tenant is being deleted")
-}
-
 pub(super) fn tenant(row: tenants::Model) -> Result<Tenant> {
     let state = State::from_name(&row.state).ok_or_else(|| {
         Error::internal(format!("tenant {} has a state that this version does not know", row.id))
     })?;
+    let settings = serde_json::from_value(row.settings).map_err(Error::internal)?;
+    let recognised = match (row.dialect_sign, row.dialect_recognised_at_us) {
+        (Some(sign), Some(at_us)) => Some(Recognised { sign, at: Timestamp::from_micros(at_us) }),
+        _ => None,
+    };
     Ok(Tenant {
         id: TenantId::from_uuid(row.id),
         name: row.name,
         state,
         preset: row.preset,
-        dialect: row.dialect,
+        dialect: Dialect { name: row.dialect, auto: row.dialect_auto, recognised },
         scim_path: row.scim_path,
+        settings,
         version: row.version,
         created_at: Timestamp::from_micros(row.created_at_us),
+    })
+}
+
+/// All of the row but the key of its name, which never changes.
+fn row(tenant: Tenant, now: Timestamp) -> Result<tenants::ActiveModel> {
+    let Tenant { id, name, state, preset, dialect, scim_path, settings, version, created_at } = tenant;
+    let Dialect { name: dialect, auto, recognised } = dialect;
+    let (sign, recognised_at) = match recognised {
+        Some(Recognised { sign, at }) => (Some(sign), Some(at.micros())),
+        None => (None, None),
+    };
+    Ok(tenants::ActiveModel {
+        id: Set(id.uuid()),
+        name: Set(name),
+        name_key: NotSet,
+        state: Set(state.name().to_owned()),
+        preset: Set(preset),
+        dialect: Set(dialect),
+        dialect_auto: Set(auto),
+        dialect_sign: Set(sign),
+        dialect_recognised_at_us: Set(recognised_at),
+        scim_path: Set(scim_path),
+        settings: Set(serde_json::to_value(settings).map_err(Error::internal)?),
+        version: Set(version),
+        created_at_us: Set(created_at.micros()),
+        updated_at_us: Set(now.micros()),
     })
 }

@@ -2,6 +2,8 @@
 
 // It always is a test; this tells clippy that helpers may unwrap.
 #[cfg(test)]
+mod admins;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod credentials;
@@ -9,6 +11,8 @@ mod credentials;
 mod keys;
 #[cfg(test)]
 mod resolve;
+#[cfg(test)]
+mod settings;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

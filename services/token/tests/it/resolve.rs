@@ -4,6 +4,7 @@ use proto::token::v1::{
 };
 use scim::ErrorKind;
 use secrecy::ExposeSecret;
+use token::domain::change::Change;
 use token::domain::secret::{Kind, mint};
 use token::domain::tenant::State;
 use token::store::Deed;
@@ -89,14 +90,14 @@ testkit::store_tests! {
 
         let deed = || Deed::system(world.clock.now());
         let id = tenant.parse().unwrap();
-        world.store.set_tenant_state(id, State::Disabled, deed()).await.unwrap();
+        world.store.change_tenant(id, Change::to(State::Disabled), deed()).await.unwrap();
         texts.push(world.resolve(&good).await.unwrap_err().message().to_owned());
-        world.store.set_tenant_state(id, State::Active, deed()).await.unwrap();
+        world.store.change_tenant(id, Change::to(State::Active), deed()).await.unwrap();
         assert!(world.resolve(&good).await.is_ok(), "a tenant that is switched on again is let in");
         let request = world.as_admin(DeleteTenantRequest { id: tenant.clone() }).await;
         world.tenants().delete_tenant(request).await.unwrap();
         texts.push(world.resolve(&good).await.unwrap_err().message().to_owned());
-        let back = world.store.set_tenant_state(id, State::Active, deed()).await.unwrap_err();
+        let back = world.store.change_tenant(id, Change::to(State::Active), deed()).await.unwrap_err();
         assert_eq!(back.kind, ErrorKind::Conflict, "nothing leads back from deletion");
 
         texts.dedup();

@@ -7,6 +7,7 @@ use platform::cache::{Invalidation, Invalidations};
 use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::transport::Transport;
+use proto::token::v1::admins_client::AdminsClient;
 use proto::token::v1::clients_client::ClientsClient;
 use proto::token::v1::credentials_client::CredentialsClient;
 use proto::token::v1::keys_client::KeysClient;
@@ -71,6 +72,10 @@ impl World {
         OAuthClient::new(self.transport.clone())
     }
 
+    pub(crate) fn admins(&self) -> AdminsClient<Transport> {
+        AdminsClient::new(self.transport.clone())
+    }
+
     pub(crate) fn keys(&self) -> KeysClient<Transport> {
         KeysClient::new(self.transport.clone())
     }
@@ -89,6 +94,12 @@ impl World {
     pub(crate) async fn create_tenant(&self, name: &str) -> Result<CreateTenantResponse, Status> {
         let request = CreateTenantRequest { name: name.to_owned(), preset: String::new() };
         Ok(self.tenants().create_tenant(self.as_admin(request).await).await?.into_inner())
+    }
+
+    /// A tenant of this preset.
+    pub(crate) async fn tenant_of(&self, preset: &str) -> CreateTenantResponse {
+        let request = CreateTenantRequest { name: preset.to_owned(), preset: preset.to_owned() };
+        self.tenants().create_tenant(self.as_admin(request).await).await.unwrap().into_inner()
     }
 
     /// A tenant's id and its first secret.

@@ -47,11 +47,13 @@ pub fn sort_key(attr: &AttrRef, table: &Table, backend: DbBackend) -> Result<Sor
                 SortKey { value: text.clone(), nullable: false, kind: SortValue::Text }
             }
             Column::Boolean(flag) => {
-                SortKey { value: flag.clone().cast_as("integer"), nullable: true, kind: SortValue::Integer }
+                // PostgreSQL makes no bigint of a boolean directly.
+                let value = flag.clone().cast_as("integer").cast_as("bigint");
+                SortKey { value, nullable: true, kind: SortValue::Integer }
             }
             Column::Time(at) => SortKey { value: at.clone(), nullable: false, kind: SortValue::Integer },
             Column::Uuid(_) | Column::Always => return Err(refused("has no order of its own")),
-            Column::Refused(reason) => return Err(refused(reason)),
+            Column::Refused(reason) | Column::Elsewhere(_, reason) => return Err(refused(reason)),
         });
     }
 

@@ -1,12 +1,18 @@
-//! The first administrator.
+//! Administrators.
 
+use platform::cache::Invalidation;
 use platform::ids::CredentialId;
 use platform::{Error, Result};
 use secrecy::SecretString;
 
 use super::Authority;
+use crate::domain::admin::Admin;
 use crate::domain::secret::{self, Kind};
+use crate::domain::tenant::check_label;
 use crate::store::Deed;
+
+/// The label of the secret that the first start makes.
+const BOOTSTRAP: &str = "first";
 
 impl Authority {
     /// Sees to it that the platform has an administrator, whose secret the operator keeps (in standalone: in a file).
@@ -20,7 +26,7 @@ impl Authority {
     /// | no | none | mint, keep, register; returns the new secret |
     /// | no | some | nothing: the operator took it away |
     /// | yes | not this one | register it |
-    /// | yes | this one | nothing |
+    /// | yes | this one | nothing, revoked or not: a file does not undo a revocation |
     ///
     /// # Errors
     /// `InvalidValue` when what was kept is no admin secret; what `keep` answers; the database's.
@@ -38,7 +44,11 @@ impl Authority {
                      remove it if another admin token is in use",
                 ));
             };
-            self.store.insert_admin(CredentialId::from_uuid(presented.id), presented.hash, deed).await?;
+            let id = CredentialId::from_uuid(presented.id);
+            if self.store.find_admin(id).await?.is_none() {
+                let admin = Admin::new(id, BOOTSTRAP.to_owned(), deed.at);
+                self.store.insert_admin(admin, presented.hash, deed).await?;
+            }
             return Ok(None);
         }
         if self.store.has_admin().await? {
@@ -47,7 +57,38 @@ impl Authority {
         let id = CredentialId::new(&self.clock);
         let (secret, hash) = secret::mint(Kind::Admin, id.uuid())?;
         keep(&secret).map_err(Error::internal)?;
-        self.store.insert_admin(id, hash, deed).await?;
+        self.store.insert_admin(Admin::new(id, BOOTSTRAP.to_owned(), deed.at), hash, deed).await?;
         Ok(Some(secret))
+    }
+
+    /// A further administrator's secret.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a label that cannot be, `Conflict` when there are as many as there may be.
+    pub async fn create_admin(&self, label: String, deed: Deed) -> Result<(Admin, SecretString)> {
+        check_label(&label)?;
+        let id = CredentialId::new(&self.clock);
+        let (secret, hash) = secret::mint(Kind::Admin, id.uuid())?;
+        let admin = Admin::new(id, label, deed.at);
+        self.store.insert_admin(admin.clone(), hash, deed).await?;
+        Ok((admin, secret))
+    }
+
+    /// Administrators' secrets, newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn admins(&self) -> Result<Vec<Admin>> {
+        self.store.admins().await
+    }
+
+    /// Kills an administrator's secret at once. Doing it twice is doing it once.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict` for the last live one.
+    pub async fn revoke_admin(&self, id: CredentialId, deed: Deed) -> Result<Admin> {
+        let admin = self.store.revoke_admin(id, deed).await?;
+        self.invalidations.publish(Invalidation::Credential(id));
+        Ok(admin)
     }
 }

@@ -63,8 +63,8 @@ impl Authority {
     ///
     /// # Errors
     /// The database's.
-    pub async fn rotate_signing_key(&self) -> Result<Rotation> {
-        self.signer.rotate().await
+    pub async fn rotate_signing_key(&self, deed: Deed) -> Result<Rotation> {
+        self.signer.rotate(deed).await
     }
 
     /// Writes what is still to be noted of the last use of secrets. To be called before the database is closed.

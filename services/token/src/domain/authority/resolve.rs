@@ -88,10 +88,13 @@ impl Authority {
 
     async fn resolve_admin(&self, id: CredentialId, presented: &Hash) -> Result<Resolved> {
         let found = self.store.find_admin(id).await?;
-        let stored = found.map_or(Hash::OF_NOTHING, |(hash, _)| hash);
+        let stored = found.as_ref().map_or(Hash::OF_NOTHING, |(_, hash)| *hash);
         let proven = stored.matches(presented);
-        let (_, last_used_at) = found.filter(|_| proven).ok_or_else(refused)?;
-        self.last_use.note(None, id, last_used_at, self.clock.now());
+        let (admin, _) = found.filter(|_| proven).ok_or_else(refused)?;
+        if admin.revoked_at.is_some() {
+            return Err(refused());
+        }
+        self.last_use.note(None, id, admin.last_used_at, self.clock.now());
         let scopes = vec![Scope::Admin];
         let (token, until) = self.signer.access_token(id.to_string(), None, &scopes, None).await?;
         Ok(Resolved {

@@ -40,26 +40,26 @@ impl Signer {
         let signer = Self { store, clock, key, loaded: Mutex::new(None) };
         let ring = Ring::new(signer.store.signing_keys().await?);
         if ring.is_empty() {
-            signer.add_next(&ring).await?;
+            signer.add_next(&ring, Deed::system(signer.clock.now())).await?;
         }
         signer.loaded().await?;
         Ok(signer)
     }
 
     /// Adds the next key, if it is time.
-    pub(super) async fn rotate(&self) -> Result<Rotation> {
+    pub(super) async fn rotate(&self, deed: Deed) -> Result<Rotation> {
         let ring = Ring::new(self.store.signing_keys().await?);
-        self.add_next(&ring).await
+        self.add_next(&ring, deed).await
     }
 
     /// Adds the key that follows those in `ring`, unless another replica that saw the same ring was faster.
-    async fn add_next(&self, ring: &Ring) -> Result<Rotation> {
-        let now = self.clock.now();
+    async fn add_next(&self, ring: &Ring, deed: Deed) -> Result<Rotation> {
+        let now = deed.at;
         let Rotation::Add { generation, signs_from } = ring.rotate(now) else {
             return Ok(Rotation::UnderWay);
         };
         let new = StoredKey::generate(&self.key, &self.clock, generation, signs_from)?;
-        let added = self.store.rotate_signing_key(new, ring.dead(now), Deed::system(now)).await?;
+        let added = self.store.rotate_signing_key(new, ring.dead(now), deed).await?;
         *self.loaded.lock().await = None;
         // Another replica was faster: its key is as good as ours.
         Ok(if added { Rotation::Add { generation, signs_from } } else { Rotation::UnderWay })

@@ -6,7 +6,9 @@ use platform::ids::{CredentialId, TenantId};
 use secrecy::SecretString;
 
 use super::Authority;
+use crate::domain::change::Change;
 use crate::domain::credential::Credential;
+use crate::domain::dialect::recognition;
 use crate::domain::preset;
 use crate::domain::secret::{self, Kind};
 use crate::domain::tenant::{Name, State, Tenant};
@@ -30,7 +32,7 @@ impl Authority {
         let (secret, hash) = secret::mint(Kind::Provisioning, id.uuid())?;
         let credential = Credential::new(id, tenant.id, "first".to_owned(), None, deed.at);
         let rows = (tenant.clone(), credential.clone());
-        self.store.insert_tenant(rows.0, name, preset.settings, rows.1, hash, deed).await?;
+        self.store.insert_tenant(rows.0, name, rows.1, hash, deed).await?;
         Ok((tenant, credential, secret))
     }
 
@@ -64,7 +66,37 @@ impl Authority {
     /// # Errors
     /// `NotFound`.
     pub async fn delete_tenant(&self, id: TenantId, deed: Deed) -> Result<Tenant> {
-        let tenant = self.store.set_tenant_state(id, State::Deleting, deed).await?;
+        self.change_tenant(id, Change::to(State::Deleting), deed).await
+    }
+
+    /// Changes what is named in `change`; the tenant's next request finds it changed.
+    ///
+    /// # Errors
+    /// `NotFound`, `VersionMismatch`, `Conflict` when the tenant is being deleted.
+    pub async fn change_tenant(&self, id: TenantId, change: Change, deed: Deed) -> Result<Tenant> {
+        let tenant = self.store.change_tenant(id, change, deed).await?;
+        // Also when nothing changed: the one who changed it may have died before this line.
+        self.invalidations.publish(Invalidation::Tenant(id));
+        Ok(tenant)
+    }
+
+    /// Notes what a tenant's client was recognised as. Costs one read when that is settled already, or not asked for.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidValue` for a sign that is none.
+    pub async fn pin_dialect(
+        &self,
+        id: TenantId,
+        name: &'static str,
+        sign: &str,
+        deed: Deed,
+    ) -> Result<Tenant> {
+        let dialect = recognition(name, sign, deed.at)?;
+        let tenant = self.tenant(id).await?;
+        if !tenant.dialect.is_open() {
+            return Ok(tenant);
+        }
+        let tenant = self.store.pin_dialect(id, dialect, deed).await?;
         self.invalidations.publish(Invalidation::Tenant(id));
         Ok(tenant)
     }
