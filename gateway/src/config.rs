@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use http::Uri;
+use scim::discovery::Bulk;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use tokio::sync::Semaphore;
 
 /// Access tokens live no longer, so nothing is gained by remembering longer.
 const LONGEST_TTL_SECONDS: u64 = 300;
@@ -21,7 +23,15 @@ pub struct Config {
     pub trust_forwarded: bool,
     /// Largest request body, bytes. Larger ones get 413.
     pub body_limit_bytes: usize,
-    /// Requests per second that a tenant may make for long.
+    /// Most connections at once. Further clients wait to be accepted.
+    pub max_connections: u32,
+    /// How long the head of a request may take to arrive, and how long a connection of HTTP/1.1 may be idle, milliseconds.
+    pub header_timeout_ms: u64,
+    /// Most operations of a bulk request. More get 413.
+    pub bulk_max_operations: u32,
+    /// Largest bulk request, bytes; never more than `body_limit_bytes`. Larger ones get 413.
+    pub bulk_max_payload_bytes: usize,
+    /// Requests per second that a tenant may make for long. Each operation of a bulk is one.
     pub rate_limit_per_second: u32,
     /// Requests that a tenant may make at once after a pause.
     pub rate_limit_burst: u32,
@@ -39,6 +49,10 @@ impl Default for Config {
             public_url: String::new(),
             trust_forwarded: false,
             body_limit_bytes: 4 * 1024 * 1024,
+            max_connections: 10_000,
+            header_timeout_ms: 10_000,
+            bulk_max_operations: 1000,
+            bulk_max_payload_bytes: 1024 * 1024,
             rate_limit_per_second: 300,
             rate_limit_burst: 1000,
             context_cache_ttl_seconds: 30,
@@ -56,6 +70,23 @@ impl Config {
     /// Never more than membership answers in one batch of `ListGroupsOfUsers`.
     pub(crate) fn max_page_size(&self) -> i64 {
         i64::from(self.max_page_size.clamp(1, 1000))
+    }
+
+    pub(crate) fn max_connections(&self) -> usize {
+        usize::try_from(self.max_connections).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms.max(1))
+    }
+
+    /// The limits of bulk, as /ServiceProviderConfig publishes them.
+    pub(crate) fn bulk(&self) -> Bulk {
+        let bytes = self.bulk_max_payload_bytes.min(self.body_limit_bytes);
+        Bulk {
+            max_operations: u64::from(self.bulk_max_operations),
+            max_payload_size: u64::try_from(bytes).unwrap_or(u64::MAX),
+        }
     }
 
     pub(crate) fn default_page_size(&self) -> i64 {

@@ -57,12 +57,23 @@ impl Error {
         StatusCode::from_u16(self.inner.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Logs what the client is not told, and gives the headers that go with the status.
-    fn log_and_headers(&self) -> HeaderMap {
+    /// As the error of one operation of a bulk, which is part of the answer's body. Logs what the client is not told.
+    pub(crate) fn into_operation(self) -> ::scim::Error {
+        self.log();
+        let platform::Error { kind, detail, attribute, cause: _ } = self.inner;
+        ::scim::Error { kind, detail, attribute }
+    }
+
+    fn log(&self) {
         if let Some(cause) = self.cause() {
             let kind = self.inner.kind.name();
             tracing::error!(error.kind = kind, error.cause = %cause, "request failed: {}", self.inner.detail);
         }
+    }
+
+    /// Logs what the client is not told, and gives the headers that go with the status.
+    fn log_and_headers(&self) -> HeaderMap {
+        self.log();
         let mut headers = HeaderMap::new();
         if self.inner.kind == ErrorKind::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"rollcall\""));

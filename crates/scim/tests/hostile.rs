@@ -41,7 +41,7 @@ fn a_value_is_not_copied_into_thousands_of_elements() {
 #[test]
 fn a_large_element_is_not_folded_thousands_of_times() {
     let current =
-        json!({ "userName": "a", "emails": [{ "type": "work", "display": "Ä".repeat(1_000_000) }] });
+        json!({ "userName": "a", "emails": [{ "type": "work", "display": "X".repeat(1_000_000) }] });
     let operation = json!({ "op": "replace", "path": "emails[display eq \"x\" or type eq \"work\"].value", "value": "x" });
     let operations = Value::Array(vec![operation; 5_000]);
     assert_eq!(patch(&Dialect::RFC, &current, operations).unwrap_err().kind, ErrorKind::TooMany);

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use ::scim::bulk::{self, Call, Done, Job, Method};
-use ::scim::{ErrorKind, Limits};
+use ::scim::Limits;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -113,15 +113,5 @@ impl Summary {
     fn written(&self) -> Written {
         let revision = if self.behind { String::new() } else { self.revision.clone() };
         Written { status: StatusCode::OK, resource: None, revision, warnings: self.warnings.clone() }
-    }
-}
-
-/// The error of one operation, whose status is part of the answer's body and not of its head.
-impl Error {
-    fn into_operation(self) -> ::scim::Error {
-        if self.kind() == ErrorKind::Internal || self.kind() == ErrorKind::Unavailable {
-            self.log();
-        }
-        ::scim::Error::new(self.kind(), self.detail())
     }
 }

@@ -13,12 +13,15 @@ use serde_json::Value;
 use super::render::Reply;
 use super::request::{Caller, Id, Params};
 use crate::error::{Error, Result};
+use crate::policy::Policy;
 use crate::{App, Config};
 
 /// What the documents are made of.
 pub(crate) struct Documents {
     service_provider: ServiceProvider,
     pub(crate) user: ResourceType,
+    /// As a tenant without groups has it.
+    user_without_groups: ResourceType,
     pub(crate) group: Arc<ResourceType>,
 }
 
@@ -28,7 +31,7 @@ impl Documents {
         let service_provider = ServiceProvider {
             documentation_uri: None,
             patch: true,
-            bulk: None,
+            bulk: Some(config.bulk()),
             filter_max_results: Some(page_size(config.max_page_size())),
             change_password: false,
             sort: true,
@@ -48,16 +51,23 @@ impl Documents {
                 primary: true,
             }],
         };
-        Self { service_provider, user: ResourceType::user(), group: Arc::new(ResourceType::group()) }
+        let user = ResourceType::user();
+        let mut user_without_groups = user.clone();
+        Arc::make_mut(&mut user_without_groups.schema).attributes.retain(|attribute| attribute.name != "groups");
+        Self { service_provider, user, user_without_groups, group: Arc::new(ResourceType::group()) }
     }
 
-    fn resource_types(&self) -> [&ResourceType; 2] {
-        [&self.user, &self.group]
+    fn service_provider(&self, policy: Policy) -> ServiceProvider {
+        ServiceProvider { patch: policy.has_patch(), ..self.service_provider.clone() }
     }
 
-    fn schemas(&self) -> Vec<&Schema> {
+    fn resource_types(&self, policy: Policy) -> Vec<&ResourceType> {
+        if policy.has_groups() { vec![&self.user, &self.group] } else { vec![&self.user_without_groups] }
+    }
+
+    fn schemas(&self, policy: Policy) -> Vec<&Schema> {
         let mut schemas = Vec::new();
-        for resource_type in self.resource_types() {
+        for resource_type in self.resource_types(policy) {
             schemas.push(&*resource_type.schema);
             schemas.extend(resource_type.extensions.iter().map(|extension| &*extension.schema));
         }
@@ -71,7 +81,7 @@ pub(crate) async fn service_provider_config(
     params: Params,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    Ok(Reply::new(StatusCode::OK).json(&app.discovery.service_provider.to_json(&caller.base)))
+    Ok(Reply::new(StatusCode::OK).json(&app.discovery.service_provider(caller.policy()).to_json(&caller.base)))
 }
 
 pub(crate) async fn resource_types(
@@ -80,7 +90,7 @@ pub(crate) async fn resource_types(
     params: Params,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    Ok(list(app.discovery.resource_types().iter().map(|one| one.to_json(&caller.base)).collect()))
+    Ok(list(app.discovery.resource_types(caller.policy()).iter().map(|one| one.to_json(&caller.base)).collect()))
 }
 
 pub(crate) async fn resource_type(
@@ -90,16 +100,16 @@ pub(crate) async fn resource_type(
     Id(name): Id,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    let found = app.discovery.resource_types().into_iter().find(|one| one.name == name);
+    let found = app.discovery.resource_types(caller.policy()).into_iter().find(|one| one.name == name);
     let found = found.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "no such resource type: there are `User` and `Group`")
+        Error::new(ErrorKind::NotFound, "no such resource type: /ResourceTypes lists those that there are")
     })?;
     Ok(Reply::new(StatusCode::OK).json(&found.to_json(&caller.base)))
 }
 
 pub(crate) async fn schemas(State(app): State<App>, caller: Caller, params: Params) -> Result<Response> {
     refuse_filter(&params)?;
-    Ok(list(app.discovery.schemas().iter().map(|one| one.to_json(&caller.base)).collect()))
+    Ok(list(app.discovery.schemas(caller.policy()).iter().map(|one| one.to_json(&caller.base)).collect()))
 }
 
 pub(crate) async fn schema(
@@ -109,7 +119,7 @@ pub(crate) async fn schema(
     Id(urn): Id,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    let found = app.discovery.schemas().into_iter().find(|one| one.id.eq_ignore_ascii_case(&urn));
+    let found = app.discovery.schemas(caller.policy()).into_iter().find(|one| one.id.eq_ignore_ascii_case(&urn));
     let found = found.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "no such schema: /Schemas lists those that there are")
     })?;

@@ -169,7 +169,12 @@ pub(super) async fn find(
     }
 }
 
+/// How groups are to be shown: where everything that shows some begins.
+///
+/// # Errors
+/// `Forbidden` when the tenant has no groups.
 pub(super) fn shape(app: &App, caller: &Caller, params: &Params) -> Result<Shape> {
+    caller.policy().groups()?;
     let projection = params.projection(&app.discovery.group)?;
     Ok(Shape { of: Arc::clone(&app.discovery.group), projection, base: caller.base.clone() })
 }

@@ -1,15 +1,20 @@
 //! SCIM 2.0 over HTTP (RFC 7644). What is mounted here is behind the tenant's token, unknown paths included.
 
+mod accept;
+mod bulk;
 pub(crate) mod discovery;
 mod etag;
 mod groups;
 mod render;
 pub(crate) mod request;
+mod root;
 mod stream;
+mod terms;
 mod users;
+pub(crate) pub(crate) mod write;
 
 use ::scim::ErrorKind;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
@@ -39,11 +44,12 @@ pub(crate) fn routes(app: &App, mount: &'static str) -> Router<App> {
         .route("/ResourceTypes/{name}", get(discovery::resource_type))
         .route("/Schemas", get(discovery::schemas))
         .route("/Schemas/{urn}", get(discovery::schema))
-        .route("/.search", post(no_root_search))
-        .route("/Bulk", post(no_bulk))
+        .route("/.search", post(root::search))
+        .route("/Bulk", post(bulk::run))
         .route("/Me", get(no_me).post(no_me).put(no_me).patch(no_me).delete(no_me))
         .fallback(no_such_resource)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn(accept::check))
         .layer(from_fn_with_state(app.clone(), tenant::require_tenant))
         .layer(Extension(Mount(mount)))
 }
@@ -53,17 +59,6 @@ async fn no_such_resource() -> Error {
         ErrorKind::NotFound,
         "no such endpoint; /ResourceTypes lists those that there are, names are case-sensitive",
     )
-}
-
-async fn no_root_search() -> Error {
-    Error::new(
-        ErrorKind::NotImplemented,
-        "no search over all types; search /Users/.search or /Groups/.search",
-    )
-}
-
-async fn no_bulk() -> Error {
-    Error::new(ErrorKind::NotImplemented, "no bulk operations; /ServiceProviderConfig says so")
 }
 
 async fn no_me() -> Error {

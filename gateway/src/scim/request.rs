@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::scim::project::Projection;
 use ::scim::schema::ResourceType;
+use ::scim::search::{self, SearchRequest};
 use ::scim::{ErrorKind, Limits};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
@@ -11,16 +12,18 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use platform::ids::TenantId;
 use proto::common::v1::{Context, Dialect, Page, SortOrder};
-use serde::Deserialize;
 
 use super::Mount;
 use crate::error::{Error, Result};
 use crate::headers::RequestId;
+use crate::policy::Policy;
 use crate::tenant::Provisioner;
 use crate::{App, Config, base_url};
 
-const SEARCH_REQUEST: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+/// What a body of JSON may call itself.
+pub(crate) const JSON: &[&str] = &["application/scim+json", "application/json"];
 
 /// A client that dribbles its body holds a connection no longer than this.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +45,15 @@ impl Caller {
             dialect: self.dialect().into(),
             request_id: self.request_id.clone(),
         })
+    }
+
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.provisioner.tenant.id
+    }
+
+    /// What the tenant's settings allow.
+    pub(crate) fn policy(&self) -> Policy {
+        self.provisioner.tenant.policy
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -147,37 +159,29 @@ impl Params {
 
     /// Reads a SearchRequest message (RFC 7644, section 3.4.3).
     pub(crate) fn from_search(body: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct SearchRequest {
-            schemas: Vec<String>,
-            attributes: Option<Vec<String>>,
-            excluded_attributes: Option<Vec<String>>,
-            filter: Option<String>,
-            sort_by: Option<String>,
-            sort_order: Option<String>,
-            start_index: Option<i64>,
-            count: Option<i64>,
-            cursor: Option<String>,
-        }
-        let body = ::scim::resource::parse_json(body, &Limits::DEFAULT)?;
-        let request: SearchRequest = serde_json::from_value(body).map_err(|error| {
-            Error::new(ErrorKind::InvalidSyntax, format!("the body must be a SearchRequest message: {error}"))
-        })?;
-        if !request.schemas.iter().any(|urn| urn.eq_ignore_ascii_case(SEARCH_REQUEST)) {
-            return Err(invalid("schemas", format!("schemas must be [\"{SEARCH_REQUEST}\"]")));
-        }
-        let names =
-            |names: Option<Vec<String>>| names.filter(|names| !names.is_empty()).map(|names| names.join(","));
+        let SearchRequest {
+            attributes,
+            excluded_attributes,
+            filter,
+            sort_by,
+            sort_order,
+            start_index,
+            count,
+            cursor,
+        } = SearchRequest::parse(body, &Limits::DEFAULT)?;
+        let spelled = |order| match order {
+            search::SortOrder::Ascending => "ascending".to_owned(),
+            search::SortOrder::Descending => "descending".to_owned(),
+        };
         Ok(Self {
-            attributes: names(request.attributes),
-            excluded_attributes: names(request.excluded_attributes),
-            filter: request.filter.unwrap_or_default(),
-            sort_by: request.sort_by.unwrap_or_default(),
-            sort_order: request.sort_order,
-            start_index: request.start_index,
-            count: request.count,
-            cursor: request.cursor,
+            attributes,
+            excluded_attributes,
+            filter: filter.unwrap_or_default(),
+            sort_by: sort_by.unwrap_or_default(),
+            sort_order: sort_order.map(spelled),
+            start_index,
+            count,
+            cursor,
         })
     }
 }
@@ -226,7 +230,7 @@ impl FromRequest<App> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
-        check_media_type(request.headers(), &["application/scim+json", "application/json"])?;
+        check_media_type(request.headers(), JSON)?;
         read(request, app.config.body_limit_bytes).await.map(Self)
     }
 }
@@ -299,7 +303,7 @@ mod tests {
         let check = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, value.parse().unwrap());
-            check_media_type(&headers, &["application/scim+json", "application/json"])
+            check_media_type(&headers, JSON)
         };
         for good in
             ["application/scim+json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"]

@@ -10,7 +10,7 @@
 
 use ::scim::discovery::List;
 use ::scim::filter::{CompareOp, Filter, Literal};
-use ::scim::schema::ResourceType;
+use ::scim::schema::{Name, ResourceType};
 use ::scim::{ErrorKind, Limits, list_response};
 use axum::extract::State;
 use axum::response::Response;
@@ -30,6 +30,9 @@ const GROUPS: &str = "g.";
 
 pub(crate) async fn search(State(app): State<App>, caller: Caller, Body(body): Body) -> Result<Response> {
     let params = Params::from_search(&body)?;
+    if !caller.policy().has_groups() {
+        return users::page(&app, &caller, params).await;
+    }
     let page = params.page(&app.config);
     let (user, group) = (&app.discovery.user, &*app.discovery.group);
     let of_users = params.within(user, group);
@@ -156,7 +159,14 @@ fn narrow(filter: Filter, this: &ResourceType, other: &ResourceType) -> Filter {
         Filter::Or(parts) => Filter::any(all(parts)),
         Filter::Not(inner) => Filter::Not(Box::new(narrow(*inner, this, other))),
         Filter::Compare { attribute, op, value } if foreign(&attribute) => {
-            constant(matches!((op, value), (CompareOp::Eq, Literal::Null)))
+            // `ne` on something multi-valued asks for an element that differs, and there is none.
+            let single =
+                matches!(other.find(&attribute), Some(Name::Attribute(found)) if !found.attribute.multi_valued);
+            constant(match (op, value == Literal::Null) {
+                (CompareOp::Eq, true) => true,
+                (CompareOp::Ne, false) => single,
+                _ => false,
+            })
         }
         Filter::Present(attribute) | Filter::ValuePath { attribute, .. } if foreign(&attribute) => constant(false),
         known => known,
@@ -186,6 +196,8 @@ mod tests {
             (r#"not (emails[type eq "work"])"#, r#"not (emails[type eq "work"])"#, "not (not (id pr))"),
             ("title eq null and nonsense pr", "title eq null and nonsense pr", "id pr and nonsense pr"),
             ("userName pr", "userName pr", "not (id pr)"),
+            (r#"userName ne "a""#, r#"userName ne "a""#, "id pr"),
+            (r#"emails.type ne "a""#, r#"emails.type ne "a""#, "not (id pr)"),
         ] {
             assert_eq!(narrowed(filter, &user, &group), of_users, "{filter}");
             assert_eq!(narrowed(filter, &group, &user), of_groups, "{filter}");

@@ -101,7 +101,7 @@ pub(crate) async fn delete(
     Ok(Reply::new(done.status).wrote(&done).empty())
 }
 
-async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
+pub(super) async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
     let found = find(app, caller, &params, params.page(&app.config)).await?;
     let list = List {
         total_results: u64::try_from(found.total).ok(),
@@ -163,14 +163,15 @@ async fn written(app: &App, caller: &Caller, projection: &Projection, done: Writ
     Ok(reply.about(&stored, &app.discovery.user, &caller.base, &user.tag).json(&body))
 }
 
-/// The groups of a page of users in one call, by user id; nothing when the client does not want to see them.
+/// The groups of a page of users in one call, by user id; nothing when the client does not want to see them or the tenant
+/// has none.
 async fn groups_of(
     app: &App,
     caller: &Caller,
     projection: &Projection,
     users: &[Resource],
 ) -> Result<HashMap<String, Vec<UserGroup>>> {
-    if users.is_empty() || !projection.wants("groups") {
+    if users.is_empty() || !projection.wants("groups") || !caller.policy().has_groups() {
         return Ok(HashMap::new());
     }
     let user_ids = users.iter().map(|user| user.id.clone()).collect();

@@ -44,7 +44,11 @@ pub(crate) struct Written {
 }
 
 /// Carries out one write.
+///
+/// # Errors
+/// `Forbidden` when the tenant's settings refuse it; the services'.
 pub(crate) async fn run(app: &App, caller: &Caller, kind: Kind, write: Write) -> Result<Written> {
+    caller.policy().write(kind, &write)?;
     match kind {
         Kind::User => user(app, caller, write).await,
         Kind::Group => group(app, caller, write).await,

@@ -72,11 +72,13 @@ async fn compare(app: &App, edges: &Edges) {
         futures::future::join_all(questions).await;
     }
 
-    let request = v1::ListUserIdsOfGroupsRequest { context: app.context(), group_ids: ids[..GROUPS].to_vec() };
+    let request =
+        v1::ListUserIdsOfGroupsRequest { context: app.context(), group_ids: ids[..GROUPS].to_vec() };
     let answer = app.groups().list_user_ids_of_groups(app.request(request)).await.unwrap().into_inner();
     for (group, listed) in answer.groups.iter().enumerate() {
         let below = below(edges, group);
-        let expected: BTreeSet<&String> = below.iter().filter(|at| **at >= GROUPS).map(|at| &ids[*at]).collect();
+        let expected: BTreeSet<&String> =
+            below.iter().filter(|at| **at >= GROUPS).map(|at| &ids[*at]).collect();
         assert_eq!(listed.user_ids.len(), expected.len(), "each once");
         assert_eq!(listed.user_ids.iter().collect::<BTreeSet<_>>(), expected);
     }

@@ -20,7 +20,7 @@ impl Credentials for Api {
         let secret = SecretString::from(request.into_inner().secret);
         let resolved = self.authority.resolve(&secret).await.map_err(status)?;
         let tenant = match resolved.holder {
-            Holder::Tenant(tenant) => Some(encode::tenant(tenant)),
+            Holder::Tenant(tenant) => Some(encode::tenant(*tenant)),
             Holder::Admin => None,
         };
         Ok(Response::new(ResolveResponse {

@@ -15,7 +15,7 @@ use crate::domain::tenant::{State, Tenant};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// A tenant's client.
-    Tenant(Tenant),
+    Tenant(Box<Tenant>),
     /// An administrator of the platform.
     Admin,
 }
@@ -77,7 +77,7 @@ impl Authority {
         let end = found.credential.expires_at;
         let (token, until) = self.signer.access_token(id.to_string(), Some(tenant.id), &scopes, end).await?;
         Ok(Resolved {
-            holder: Holder::Tenant(tenant),
+            holder: Holder::Tenant(Box::new(tenant)),
             credential: id,
             scopes,
             access_token: token,
