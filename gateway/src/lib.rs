@@ -14,12 +14,14 @@ mod config;
 mod error;
 mod headers;
 mod health;
+mod normalise;
 mod oauth;
 mod observe;
 mod policy;
 mod rate_limit;
 mod recognise;
 mod scim;
+mod serve;
 mod tenant;
 
 use std::sync::Arc;
@@ -28,10 +30,12 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use platform::cache::Invalidations;
 use platform::clock::Clock;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use clients::Clients;
 pub use config::Config;
+pub use serve::serve;
 
 /// The HTTP side of Rollcall. Clones share caches and limits.
 #[derive(Clone)]
@@ -89,13 +93,15 @@ impl Gateway {
         for mount in scim::MOUNTS {
             router = router.nest(mount, scim::routes(app, mount));
         }
-        router
+        let router = router
             .nest("/admin/v1", admin::routes(app))
             .merge(oauth::routes())
             .merge(health::routes())
             .fallback(error::no_such_endpoint)
             .layer(CatchPanicLayer::custom(error::panicked))
             .layer(from_fn_with_state(app.clone(), observe::observe))
-            .with_state(app.clone())
+            .with_state(app.clone());
+        // Around it all: the path must be clean before it is matched.
+        Router::new().fallback_service(router.map_request(normalise::normalise))
     }
 }

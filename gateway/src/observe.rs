@@ -1,5 +1,6 @@
 //! One span and one log line per request: method, route, status, tenant, request id, time taken.
-//! Never the query string, a header or a body: they hold tokens and personal data.
+//! Never the query string, a header or a body: they hold tokens and personal data. A trace that the client has begun
+//! (`traceparent`, W3C Trace Context) goes on here and in the services.
 
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
         request.id = %id.0,
         tenant.id = Empty,
     );
+    platform::telemetry::continue_trace(&span, request.headers());
     request.extensions_mut().insert(id.clone());
     let started = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;

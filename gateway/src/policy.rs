@@ -66,6 +66,8 @@ fn allow(allowed: bool, what: &str, setting: &str) -> Result<()> {
     if allowed {
         return Ok(());
     }
-    let detail = format!("{what} by SCIM: its setting `{setting}` is off; an administrator of the platform can switch it on");
+    let detail = format!(
+        "{what} by SCIM: its setting `{setting}` is off; an administrator of the platform can switch it on"
+    );
     Err(Error::new(ErrorKind::Forbidden, detail))
 }

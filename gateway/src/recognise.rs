@@ -37,7 +37,8 @@ const SIGNS: [Sign; 3] = [
         dialect: Dialect::Entra,
         seen: |parts| {
             let query = parts.uri.query().unwrap_or_default();
-            form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("aadOptscim062020"))
+            form_urlencoded::parse(query.as_bytes())
+                .any(|(name, _)| name.eq_ignore_ascii_case("aadOptscim062020"))
         },
     },
 ];
@@ -69,13 +70,21 @@ mod tests {
         let okta = [("user-agent", "Okta SCIM Client 1.0.0")];
         let by_agent = Some("header User-Agent: Okta SCIM Client");
         assert_eq!(seen("/scim/v2/Users", &okta), by_agent);
-        assert_eq!(seen("/scim/v2/Users?aadOptscim062020", &okta), by_agent, "what the client says of itself");
+        assert_eq!(
+            seen("/scim/v2/Users?aadOptscim062020", &okta),
+            by_agent,
+            "what the client says of itself"
+        );
         for query in ["aadOptscim062020", "a=b&aadOptscim062020=true", "AADOPTSCIM062020="] {
             let uri = format!("/scim/v2/Users?{query}");
             assert_eq!(seen(&uri, &[]), Some("query parameter aadOptscim062020"), "{query}");
         }
         for nobody in ["curl/8", "okta", "Okta SCIM Clien\u{e9}", "", "NotOkta SCIM Client"] {
-            assert_eq!(seen("/scim/v2/Users?filter=aadOptscim062020", &[("user-agent", nobody)]), None, "{nobody}");
+            assert_eq!(
+                seen("/scim/v2/Users?filter=aadOptscim062020", &[("user-agent", nobody)]),
+                None,
+                "{nobody}"
+            );
         }
     }
 

@@ -9,7 +9,10 @@ mod membership;
 mod token;
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DatabaseConnection;
+use sea_orm_migration::sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 
 /// The services that own a database schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +39,26 @@ impl Service {
     }
 }
 
-/// Applies what is pending. Idempotent.
+/// Applies what is pending: all of it or, when the process dies in between, none. Idempotent; of several processes
+/// one migrates and the others wait for it.
 pub async fn up(db: &DatabaseConnection, service: Service) -> Result<(), DbErr> {
-    match service {
-        Service::Identity => identity::Migrator::up(db, None).await,
-        Service::Membership => membership::Migrator::up(db, None).await,
-        Service::Token => token::Migrator::up(db, None).await,
+    // sea-orm-migration has a transaction per migration on PostgreSQL and none on SQLite, whose DDL is transactional too.
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    };
+    let transaction = db.begin_with_options(options).await?;
+    if db.get_database_backend() == DbBackend::Postgres {
+        let lock =
+            format!("SELECT pg_advisory_xact_lock(hashtext('rollcall migrations of {}'))", service.name());
+        transaction.execute_unprepared(&lock).await?;
     }
+    match service {
+        Service::Identity => identity::Migrator::up(&transaction, None).await,
+        Service::Membership => membership::Migrator::up(&transaction, None).await,
+        Service::Token => token::Migrator::up(&transaction, None).await,
+    }?;
+    transaction.commit().await
 }
 
 /// The names of the migrations that are not applied yet; a service refuses to serve while there are any.

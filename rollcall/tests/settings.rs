@@ -311,6 +311,59 @@ async fn secrets_rotate_without_an_outage() {
     assert!(!succeeded && error.contains("--tenant"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_under_load_fails_no_request() {
+    let tenant = server().tenant("settings-load", "entra").await.unwrap();
+    let old = tenant.client();
+    assert_eq!(old.post("/Users", &user("a@load.example")).await.unwrap().status, 201);
+    let (tell, told) = tokio::sync::watch::channel((old.clone(), false));
+    let mut workers = tokio::task::JoinSet::new();
+    let (done, mut progress) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..8 {
+        let (told, done) = (told.clone(), done.clone());
+        workers.spawn(async move {
+            loop {
+                let (client, stop) = told.borrow().clone();
+                if stop {
+                    return;
+                }
+                let status =
+                    client.get("/Users?filter=userName+eq+%22a@load.example%22").await.unwrap().status;
+                assert!(done.send(status).is_ok());
+            }
+        });
+    }
+    let mut some_requests = async || {
+        for _ in 0..200 {
+            assert_eq!(progress.recv().await, Some(200));
+        }
+    };
+    let rotations = 3;
+    let mut in_use = rollcall(server(), &["credential", "list", "--tenant", "settings-load"])["credentials"]
+        [0]["id"]
+        .clone();
+    for _ in 0..rotations {
+        some_requests().await;
+        let created = rollcall(server(), &["credential", "create", "--tenant", "settings-load"]);
+        rollcall(server(), &["key", "rotate"]);
+        tell.send_replace((old.with_token(created["token"].as_str().unwrap()), false));
+        // More than are under way with the one before.
+        some_requests().await;
+        rollcall(server(), &["credential", "revoke", in_use.as_str().unwrap(), "--tenant", "settings-load"]);
+        in_use = created["credential"]["id"].clone();
+    }
+    some_requests().await;
+    tell.send_replace((old.clone(), true));
+    drop(done);
+    while let Some(worker) = workers.join_next().await {
+        worker.unwrap();
+    }
+    while let Some(status) = progress.recv().await {
+        assert_eq!(status, 200);
+    }
+    assert_eq!(old.get("/Users").await.unwrap().status, 401, "and the first secret is dead");
+}
+
 #[tokio::test]
 async fn a_revoked_admin_token_stays_out_after_a_restart() {
     let dir = data_dir().unwrap();

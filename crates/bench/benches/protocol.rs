@@ -131,7 +131,8 @@ fn resources(c: &mut Criterion) {
             b.iter_batched_ref(|| stored.clone(), |user| projection.apply(&rt, user), BatchSize::SmallInput)
         });
     }
-    group.bench_function("write JSON", |b| b.iter(|| serde_json::to_vec(black_box(&value))));
+    group.bench_function("write JSON", |b| b.iter(|| black_box(&value).to_string()));
+    group.bench_function("write JSON in order", |b| b.iter(|| scim::render::to_string(black_box(&value))));
 }
 
 fn patches(c: &mut Criterion) {

@@ -123,7 +123,7 @@ fn code(kind: ErrorKind) -> Code {
 /// The kind of a status that does not carry ours: made by tonic, a proxy, or a lost connection.
 fn kind_of(code: Code) -> ErrorKind {
     match code {
-        Code::InvalidArgument | Code::OutOfRange => ErrorKind::InvalidValue,
+        Code::InvalidArgument => ErrorKind::InvalidValue,
         Code::NotFound => ErrorKind::NotFound,
         Code::AlreadyExists => ErrorKind::Conflict,
         Code::PermissionDenied => ErrorKind::Forbidden,
@@ -134,7 +134,8 @@ fn kind_of(code: Code) -> ErrorKind {
         Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::Cancelled => {
             ErrorKind::Unavailable
         }
-        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => ErrorKind::Internal,
+        // OutOfRange is tonic's word for a message over the size limit: ours, whoever made it too large.
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::OutOfRange => ErrorKind::Internal,
     }
 }
 

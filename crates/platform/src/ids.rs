@@ -74,6 +74,8 @@ ids! {
     UserId, "user";
     /// A group of a tenant.
     GroupId, "group";
+    /// A team of a tenant.
+    TeamId, "team";
     /// A provisioning or admin secret.
     CredentialId, "credential";
     /// An OAuth client.

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use opentelemetry::propagation::Extractor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -17,9 +16,9 @@ use tonic::service::Routes;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
 use tracing::Instrument;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::auth::{AuthLayer, Verifier};
+use crate::telemetry;
 use crate::transport::{DEFAULT_DEADLINE, Transport, deadline_of, is_watch};
 
 /// The services behind their layers, for [`crate::transport::in_process`].
@@ -129,11 +128,7 @@ where
             None => Some(DEFAULT_DEADLINE),
         };
         let span = tracing::info_span!("rpc", otel.name = %method, otel.kind = "server", rpc.system = "grpc");
-        let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-            propagator.extract(&Headers(request.headers()))
-        });
-        // An error means that tracing is off: then there is no trace to continue.
-        let _ = span.set_parent(parent);
+        telemetry::continue_trace(&span, request.headers());
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let guarded = async move {
             let outcome = match patience {
@@ -156,17 +151,5 @@ where
             }
         };
         Box::pin(guarded.instrument(span))
-    }
-}
-
-struct Headers<'a>(&'a http::HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
     }
 }

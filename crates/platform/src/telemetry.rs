@@ -2,11 +2,14 @@
 
 use std::io::IsTerminal;
 
+use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -80,4 +83,25 @@ pub fn init(
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("rollcall")));
     tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init()?;
     Ok(Guard { provider })
+}
+
+/// Makes the span a part of the trace that the headers tell of (W3C `traceparent`), if they do. To be called before the
+/// span is entered.
+pub fn continue_trace(span: &Span, headers: &http::HeaderMap) {
+    let parent =
+        opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    // An error means that tracing is off: then there is no trace to continue.
+    let _ = span.set_parent(parent);
+}
+
+struct Headers<'a>(&'a http::HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
 }

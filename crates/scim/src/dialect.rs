@@ -41,6 +41,8 @@ pub struct Dialect {
     /// An element that a filtered path selects and that is not there: `add` and `replace` make it from the filter,
     /// `remove` has nothing to do. Otherwise: `noTarget`.
     pub create_missing: bool,
+    /// A member whose value cannot be an id is skipped with a warning, as one that does not exist (yet) waits with one.
+    pub skip_foreign_members: bool,
     /// Rewrites of values, in order.
     pub values: &'static [ValueRewrite],
     /// Rewrites of PATCH operations, in order.
@@ -109,6 +111,7 @@ impl Dialect {
         pathless: true,
         path_keys: true,
         create_missing: true,
+        skip_foreign_members: true,
         values: &[
             whole!(entra::json_text_for_list),
             whole!(common::one_for_list),
@@ -124,6 +127,7 @@ impl Dialect {
             element!(common::number_for_text),
         ],
         operations: &[
+            operation!(entra::bare_extension_name),
             operation!(entra::dot_after_urn),
             operation!(entra::filter_on_single_value),
             operation!(common::remove_listed_values),
@@ -142,6 +146,7 @@ impl Dialect {
         pathless: true,
         path_keys: true,
         create_missing: true,
+        skip_foreign_members: true,
         values: &[
             whole!(common::one_for_list),
             whole!(common::list_for_one),
@@ -168,12 +173,14 @@ impl Dialect {
         pathless: true,
         path_keys: false,
         create_missing: false,
+        skip_foreign_members: true,
         values: &[],
         operations: &[],
     };
 
     /// The draft SCIM interoperability profile: the RFC, and every PATCH operation names its path.
-    pub const INTEROP: Dialect = Dialect { name: "interop", pathless: false, ..Dialect::RFC };
+    pub const INTEROP: Dialect =
+        Dialect { name: "interop", pathless: false, skip_foreign_members: false, ..Dialect::RFC };
 
     /// Every dialect.
     pub const ALL: &'static [Dialect] = &[Dialect::ENTRA, Dialect::OKTA, Dialect::RFC, Dialect::INTEROP];
@@ -184,7 +191,7 @@ impl Dialect {
     }
 
     /// The switches by name, for documentation.
-    pub fn switches(&self) -> [(&'static str, bool); 8] {
+    pub fn switches(&self) -> [(&'static str, bool); 9] {
         [
             ("ignore_unknown_attributes", self.unknown_attributes == Unknown::Ignore),
             ("ignore_unknown_in_filters", self.unknown_in_filters == Unknown::Ignore),
@@ -194,6 +201,7 @@ impl Dialect {
             ("pathless", self.pathless),
             ("path_keys", self.path_keys),
             ("create_missing", self.create_missing),
+            ("skip_foreign_members", self.skip_foreign_members),
         ]
     }
 

@@ -9,7 +9,7 @@
 //! | answer a filter | [`filter::Filter::parse`], [`filter::resolve`], then SQL, or [`filter::eval`] over a [`fold`]ed resource |
 //! | run many operations | [`bulk::Request::parse`], [`bulk::Job`] |
 //! | search by POST | [`search::SearchRequest::parse`] |
-//! | shape an answer | [`project::Projection`], [`discovery`], [`Error::to_json`] |
+//! | shape an answer | [`project::Projection`], [`discovery`], [`Error::to_json`], [`render::to_string`] |
 //!
 //! # Adding an attribute
 //! Edit the JSON document in `schemas/`; nothing else knows attribute names.
@@ -33,6 +33,7 @@ pub mod patch;
 pub mod path;
 pub mod project;
 mod quirks;
+pub mod render;
 pub mod resource;
 pub mod schema;
 pub mod search;

@@ -130,6 +130,10 @@ fn decode_extension(decoder: &mut Decoder<'_>, schema: &Schema, value: &Value) -
         Value::Null => {}
         Value::Object(members) => {
             for (key, value) in members {
+                // scim2-models writes `schemas` into extensions too; the resource's own says what there is.
+                if key.eq_ignore_ascii_case(SCHEMAS) {
+                    continue;
+                }
                 let Some(attribute) = schema.attribute(key) else {
                     decoder.unknown(&format!("{}:{key}", schema.id))?;
                     continue;

@@ -68,7 +68,7 @@ impl Server {
             }
             _ => {
                 for operation in call.data["Operations"].as_array().expect("a PatchOp") {
-                    add(resource, operation["path"].as_str().unwrap(), operation["value"].clone());
+                    add(resource, operation["path"].as_str().expect("a path"), operation["value"].clone());
                 }
             }
         }

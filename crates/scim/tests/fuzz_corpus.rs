@@ -3,6 +3,12 @@
 //! The mutations come from a seed that is printed. `SCIM_FUZZ_SEED=7 SCIM_FUZZ_SECONDS=60 cargo test -p scim --test
 //! fuzz_corpus` runs those of another one, for longer. The real fuzzer: see `fuzz/Cargo.toml`.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the seed and the input are told to whoever runs the test"
+)]
+
 #[path = "../fuzz/checks.rs"]
 mod checks;
 mod common;
@@ -80,10 +86,12 @@ fn setting(name: &str) -> Option<u64> {
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).expect("the corpus is there").map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("the corpus is there")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
     paths.sort(); // the same order on every machine
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
 }
 
 fn mutate(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {

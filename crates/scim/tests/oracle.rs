@@ -46,6 +46,31 @@ fn term(expression: &oracle::AttrExp) -> Filter {
     }
 }
 
+/// Equal, the last digits of fractions aside: without its feature float_roundtrip, serde_json (and so the oracle) reads
+/// them a little off.
+fn is_same(left: &Filter, right: &Filter) -> bool {
+    let all = |left: &[Filter], right: &[Filter]| {
+        left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same(left, right))
+    };
+    match (left, right) {
+        (Filter::And(left), Filter::And(right)) | (Filter::Or(left), Filter::Or(right)) => all(left, right),
+        (Filter::Not(left), Filter::Not(right)) => is_same(left, right),
+        (
+            Filter::ValuePath { attribute: left_name, filter: left },
+            Filter::ValuePath { attribute: right_name, filter: right },
+        ) => left_name == right_name && is_same(left, right),
+        (
+            Filter::Compare { attribute: left_name, op: left_op, value: Literal::Number(left) },
+            Filter::Compare { attribute: right_name, op: right_op, value: Literal::Number(right) },
+        ) if left.is_f64() && right.is_f64() => {
+            let [left, right] = [left, right].map(|number| number.as_f64().expect("it is one"));
+            let is_near = (left - right).abs() <= left.abs() * 1e-12;
+            left_name == right_name && left_op == right_op && is_near
+        }
+        _ => left == right,
+    }
+}
+
 fn ours(text: &str) -> Filter {
     Filter::parse(text, &Limits::DEFAULT).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -119,8 +144,9 @@ fn literal() -> impl Strategy<Value = String> {
         prop::sample::select(vec!["true", "false", "null", "0", "-0", "1.5e3", "-7E-2", "\"\\u00e9\\n\\/\""])
             .prop_map(str::to_owned),
         any::<i64>().prop_map(|number| number.to_string()),
-        // Short ones: without its feature float_roundtrip, serde_json reads others (and so the oracle) a little off.
-        (any::<i32>(), 0..20_i32).prop_map(|(digits, exponent)| format!("{digits}.5e{exponent}")),
+        any::<f64>()
+            .prop_filter("finite", |number| number.is_finite())
+            .prop_map(|number| format!("{number:e}")),
         "[^\0]{0,10}".prop_map(|text| serde_json::Value::from(text).to_string()),
     ]
 }
@@ -161,7 +187,7 @@ proptest! {
     fn generated_filters_read_the_same(text in filter_text(true)) {
         let oracle: Result<oracle::Filter, _> = text.parse();
         prop_assert!(oracle.is_ok(), "the oracle refuses {}: {:?}", text, oracle);
-        prop_assert_eq!(ours(&text), translated(&oracle.unwrap()), "{}", text);
+        prop_assert!(is_same(&ours(&text), &translated(&oracle.unwrap())), "{}", text);
     }
 
     #[test]
@@ -175,7 +201,7 @@ proptest! {
         let Ok(oracle::PatchPath::Value(oracle)) = oracle else { panic!("{text} has a filter") };
         let ours = Path::parse(&text, &Limits::DEFAULT).unwrap();
         prop_assert_eq!(ours.attribute, oracle.attr.to_string());
-        prop_assert_eq!(ours.filter.unwrap(), inside(&oracle.filter));
+        prop_assert!(is_same(&ours.filter.unwrap(), &inside(&oracle.filter)));
         prop_assert_eq!(ours.sub, oracle.sub_attr);
     }
 
@@ -195,7 +221,7 @@ proptest! {
         if let Ok(oracle) = text.parse::<oracle::Filter>()
             && !is_ours_to_refuse(&text)
         {
-            prop_assert_eq!(ours(&text), translated(&oracle), "{}", text);
+            prop_assert!(is_same(&ours(&text), &translated(&oracle)), "{}", text);
         }
     }
 }

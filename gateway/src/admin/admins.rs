@@ -61,11 +61,8 @@ pub(crate) async fn revoke(
 fn shown(admin: &Admin) -> Value {
     let Admin { id, label, created_at_us, last_used_at_us, revoked_at_us } = admin;
     let mut shown = json!({"id": id, "label": label});
-    let times = [
-        ("created_at", created_at_us),
-        ("last_used_at", last_used_at_us),
-        ("revoked_at", revoked_at_us),
-    ];
+    let times =
+        [("created_at", created_at_us), ("last_used_at", last_used_at_us), ("revoked_at", revoked_at_us)];
     for (name, micros) in times {
         if *micros != 0 {
             shown[name] = Timestamp::from_micros(*micros).to_rfc3339().into();

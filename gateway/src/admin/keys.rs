@@ -17,7 +17,8 @@ pub(crate) async fn rotate(
     administrator: Administrator,
 ) -> Result<(StatusCode, JsonBody<Value>), Problem> {
     let request = administrator.call(RotateSigningKeyRequest {})?;
-    let answer = app.clients.keys.clone().rotate_signing_key(request).await.map_err(Error::from)?.into_inner();
+    let answer =
+        app.clients.keys.clone().rotate_signing_key(request).await.map_err(Error::from)?.into_inner();
     if answer.signs_from_us == 0 {
         return Ok((StatusCode::OK, JsonBody(json!({"rotation": "under way"}))));
     }

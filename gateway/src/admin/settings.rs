@@ -73,7 +73,11 @@ pub(crate) async fn change(
     let state = named("state", state, &STATES)?.unwrap_or(TenantState::Unspecified);
     let dialect = named("dialect", dialect, &DIALECTS)?.unwrap_or(DialectSetting::Unspecified);
     if expected_version.is_some_and(|version| version < 1) {
-        return Err(invalid("expected_version", "must be the `version` that was shown: versions count from 1").into());
+        return Err(invalid(
+            "expected_version",
+            "must be the `version` that was shown: versions count from 1",
+        )
+        .into());
     }
     let id = request::tenant(&app, &administrator, &id_or_name).await?.id;
     let request = administrator.call(UpdateTenantRequest {
@@ -105,8 +109,7 @@ pub(super) fn add(shown: &mut Value, tenant: &Tenant) {
     shown["dialect_in_force"] = dialect_name(tenant.dialect()).into();
     if let Some(Recognition { dialect: _, sign, at_us }) = &tenant.recognised {
         let at = Timestamp::from_micros(*at_us).to_rfc3339();
-        shown["recognised"] =
-            json!({"dialect": dialect_name(tenant.dialect()), "sign": sign, "at": at});
+        shown["recognised"] = json!({"dialect": dialect_name(tenant.dialect()), "sign": sign, "at": at});
     }
     if let Some(Settings { groups, user_create, user_update, user_delete }) = tenant.settings {
         let users = json!({"create": user_create, "update": user_update, "delete": user_delete});

@@ -19,7 +19,8 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
         .get::<Provisioner>()
         .is_some_and(|provisioner| provisioner.tenant.dialect == Dialect::Rfc);
     if strict && !is_acceptable(request.headers()) {
-        let detail = "Accept must include application/scim+json or application/json: nothing else is spoken here";
+        let detail =
+            "Accept must include application/scim+json or application/json: nothing else is spoken here";
         return Error::new(ErrorKind::NotAcceptable, detail).into_response();
     }
     next.run(request).await

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use ::scim::bulk::{self, Call, Done, Job, Method};
-use ::scim::Limits;
+use ::scim::{ErrorKind, Limits};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -33,7 +33,14 @@ pub(crate) async fn run(State(app): State<App>, caller: Caller, request: Request
     request::check_media_type(request.headers(), JSON)?;
     let limits = app.config.bulk();
     let most = usize::try_from(limits.max_payload_size).unwrap_or(usize::MAX);
-    let body = request::read(request, most).await?;
+    let body = request::read(request, most).await.map_err(|error| match error.kind() {
+        ErrorKind::PayloadTooLarge => {
+            let detail =
+                format!("the body is larger than maxPayloadSize, {most} bytes; send it in several requests");
+            Error::new(ErrorKind::PayloadTooLarge, detail)
+        }
+        _ => error,
+    })?;
     let request = bulk::Request::parse(&body, &limits, &Limits::DEFAULT, &[USERS, GROUPS])?;
     let mut job = Job::new(request);
     let mut summary = Summary::default();

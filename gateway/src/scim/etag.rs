@@ -67,8 +67,7 @@ fn add(precondition: &mut Precondition, tag: &str) {
 pub(crate) fn if_none_match(headers: &HeaderMap, current: &str) -> bool {
     let strong = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
     let current = strong(current);
-    tags(headers, &IF_NONE_MATCH)
-        .is_some_and(|mut tags| tags.any(|tag| tag == "*" || strong(tag) == current))
+    tags(headers, &IF_NONE_MATCH).is_some_and(|mut tags| tags.any(|tag| tag == "*" || strong(tag) == current))
 }
 
 /// The tags of a header; `None` when there is no such header. A tag with a comma in it is not ours, nor are its pieces.
@@ -108,9 +107,16 @@ mod tests {
         assert_eq!(parsed(&of(7)), Precondition { any: false, versions: vec![7] });
         assert_eq!(parsed(r#""3", W/"12""#), Precondition { any: false, versions: vec![3, 12] });
         assert!(parsed("*").any);
-        for foreign in
-            [r#""abc""#, "3", r#"W/"03""#, r#"w/"3""#, "", r#"W/"3.""#, r#"W/"3.0123456789aG""#, r#"W/".0123456789ab""#]
-        {
+        for foreign in [
+            r#""abc""#,
+            "3",
+            r#"W/"03""#,
+            r#"w/"3""#,
+            "",
+            r#"W/"3.""#,
+            r#"W/"3.0123456789aG""#,
+            r#"W/".0123456789ab""#,
+        ] {
             assert_eq!(parsed(foreign), Precondition { any: false, versions: vec![NO_VERSION] }, "{foreign}");
             assert_eq!(parsed(foreign), if_match_one(foreign));
         }

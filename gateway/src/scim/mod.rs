@@ -11,7 +11,7 @@ mod root;
 mod stream;
 mod terms;
 mod users;
-pub(crate) pub(crate) mod write;
+pub(crate) mod write;
 
 use ::scim::ErrorKind;
 use axum::middleware::{from_fn, from_fn_with_state};

@@ -97,7 +97,10 @@ async fn by_cursor(
                 ("", _) => "",
                 (_, Some(cursor)) => cursor,
                 (_, None) => {
-                    return Err(Error::new(ErrorKind::InvalidCursor, "cursor: not made by this server for this search"));
+                    return Err(Error::new(
+                        ErrorKind::InvalidCursor,
+                        "cursor: not made by this server for this search",
+                    ));
                 }
             };
             let found = users::find(app, caller, of_users, page_at(cursor)).await?;
@@ -160,15 +163,16 @@ fn narrow(filter: Filter, this: &ResourceType, other: &ResourceType) -> Filter {
         Filter::Not(inner) => Filter::Not(Box::new(narrow(*inner, this, other))),
         Filter::Compare { attribute, op, value } if foreign(&attribute) => {
             // `ne` on something multi-valued asks for an element that differs, and there is none.
-            let single =
-                matches!(other.find(&attribute), Some(Name::Attribute(found)) if !found.attribute.multi_valued);
+            let single = matches!(other.find(&attribute), Some(Name::Attribute(found)) if !found.attribute.multi_valued);
             constant(match (op, value == Literal::Null) {
                 (CompareOp::Eq, true) => true,
                 (CompareOp::Ne, false) => single,
                 _ => false,
             })
         }
-        Filter::Present(attribute) | Filter::ValuePath { attribute, .. } if foreign(&attribute) => constant(false),
+        Filter::Present(attribute) | Filter::ValuePath { attribute, .. } if foreign(&attribute) => {
+            constant(false)
+        }
         known => known,
     }
 }
@@ -192,7 +196,11 @@ mod tests {
         for (filter, of_users, of_groups) in [
             (r#"displayName sw "a""#, r#"displayName sw "a""#, r#"displayName sw "a""#),
             (r#"userName eq "a""#, r#"userName eq "a""#, "not (id pr)"),
-            (r#"members eq "a" or id eq "b""#, r#"not (id pr) or id eq "b""#, r#"members eq "a" or id eq "b""#),
+            (
+                r#"members eq "a" or id eq "b""#,
+                r#"not (id pr) or id eq "b""#,
+                r#"members eq "a" or id eq "b""#,
+            ),
             (r#"not (emails[type eq "work"])"#, r#"not (emails[type eq "work"])"#, "not (not (id pr))"),
             ("title eq null and nonsense pr", "title eq null and nonsense pr", "id pr and nonsense pr"),
             ("userName pr", "userName pr", "not (id pr)"),

@@ -28,8 +28,10 @@ pub(crate) async fn resolve(app: &App, caller: &Caller, filter: &str) -> Result<
     }
     caller.policy().groups()?;
     let request = ListUserIdsOfGroupsRequest { context: caller.context(), group_ids: groups };
-    let answer = app.clients.groups.clone().list_user_ids_of_groups(caller.call(request)?).await?.into_inner();
-    let term = |group_id, user_ids| ResolvedTerm { attribute: GROUPS_VALUE.to_owned(), value: group_id, user_ids };
+    let answer =
+        app.clients.groups.clone().list_user_ids_of_groups(caller.call(request)?).await?.into_inner();
+    let term =
+        |group_id, user_ids| ResolvedTerm { attribute: GROUPS_VALUE.to_owned(), value: group_id, user_ids };
     Ok(answer.groups.into_iter().map(|group| term(group.group_id, group.user_ids)).collect())
 }
 

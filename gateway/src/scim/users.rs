@@ -13,11 +13,11 @@ use proto::identity::v1::{GetUserRequest, ListUsersRequest};
 use proto::membership::v1::{ListGroupsOfUsersRequest, UserGroup};
 use serde_json::Value;
 
+use super::etag;
 use super::render::{self, Reply, promised};
 use super::request::{Body, Caller, Id, Params};
 use super::terms;
 use super::write::{self, Kind, Write, Written};
-use super::etag;
 use crate::App;
 use crate::error::Result;
 

@@ -92,12 +92,7 @@ async fn group(app: &App, caller: &Caller, write: Write) -> Result<Written> {
             let request = caller.call(CreateGroupRequest { context, body })?;
             let answer = groups.create_group(request).await?.into_inner();
             let (revision, warnings) = (answer.revision, answer.warnings);
-            Written {
-                status: StatusCode::CREATED,
-                resource: promised(answer.resource)?,
-                revision,
-                warnings,
-            }
+            Written { status: StatusCode::CREATED, resource: promised(answer.resource)?, revision, warnings }
         }
         Write::Replace { id, body, precondition } => {
             let request = caller.call(ReplaceGroupRequest { context, id, body, precondition })?;

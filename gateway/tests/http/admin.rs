@@ -18,7 +18,11 @@ async fn a_new_tenant_comes_with_url_and_token() {
     assert_eq!(
         answer.json(),
         json!({
-            "tenant": {"id": id, "name": "fabrikam", "state": "active", "preset": "entra", "created_at": "2020-09-13T12:26:40.000Z"},
+            "tenant": {
+                "id": id, "name": "fabrikam", "state": "active", "preset": "entra", "created_at": "2020-09-13T12:26:40.000Z",
+                "version": 1, "dialect": "entra", "dialect_in_force": "entra",
+                "settings": {"groups": true, "users": {"create": true, "update": true, "delete": true}},
+            },
             "base_url": "http://scim.test/scim/v2",
             "token": "rcs_first",
         })

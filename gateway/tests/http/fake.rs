@@ -42,6 +42,8 @@ pub struct World {
     pub sessions: Mutex<HashMap<String, token::ResolveResponse>>,
     pub user: Mutex<Resource>,
     pub group: Mutex<Resource>,
+    /// The groups that every user is in.
+    pub groups_of_users: Mutex<Vec<membership::UserGroup>>,
     /// How many members the group has, and in which pieces they are sent.
     pub members: Mutex<(usize, usize)>,
     /// Pieces that somebody asked for so far.
@@ -121,6 +123,7 @@ impl Fixture {
                 GROUP,
                 r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"Sales"}"#,
             )),
+            groups_of_users: Mutex::new(vec![user_group(GROUP, true), user_group("parent", false)]),
             members: Mutex::new((2, 1)),
             chunks_pulled: AtomicUsize::new(0),
             break_after: Mutex::default(),
@@ -169,6 +172,12 @@ impl Fixture {
             credential_expires_at_us: 0,
         };
         self.world.sessions.lock().unwrap().insert(secret.to_owned(), session);
+    }
+
+    /// Changes the tenant that a secret stands for.
+    pub fn tenant_of(&self, secret: &str, change: impl FnOnce(&mut token::Tenant)) {
+        let mut sessions = self.world.sessions.lock().unwrap();
+        change(sessions.get_mut(secret).unwrap().tenant.as_mut().unwrap());
     }
 
     /// Sends a request as the tenant's client does.
@@ -309,6 +318,10 @@ fn member(index: usize) -> membership::Member {
         _ => membership::MemberType::Unspecified,
     };
     membership::Member { id: member_id(index), r#type: r#type.into(), display: format!("Member \"{index}\"") }
+}
+
+pub fn user_group(id: &str, direct: bool) -> membership::UserGroup {
+    membership::UserGroup { id: id.into(), display: "Sales".into(), direct }
 }
 
 fn change(version: i64, deleted: bool) -> Option<identity::UserChange> {
@@ -490,12 +503,11 @@ impl membership::groups_server::Groups for Fake {
         request: Request<membership::ListGroupsOfUsersRequest>,
     ) -> Reply<membership::ListGroupsOfUsersResponse> {
         let request = self.take("ListGroupsOfUsers", request)?;
-        let group =
-            |id: &str, direct| membership::UserGroup { id: id.into(), display: "Sales".into(), direct };
-        let users = request.user_ids.into_iter().map(|user_id| membership::GroupsOfUser {
-            user_id,
-            groups: vec![group(GROUP, true), group("parent", false)],
-        });
+        let groups = self.0.groups_of_users.lock().unwrap().clone();
+        let users = request
+            .user_ids
+            .into_iter()
+            .map(|user_id| membership::GroupsOfUser { user_id, groups: groups.clone() });
         Ok(Response::new(membership::ListGroupsOfUsersResponse { users: users.collect() }))
     }
 

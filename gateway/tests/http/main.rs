@@ -3,8 +3,12 @@
 
 mod admin;
 mod auth;
+mod bulk;
 mod fake;
 mod groups;
 mod oauth;
 mod protocol;
+mod search;
+mod serve;
+mod settings;
 mod users;

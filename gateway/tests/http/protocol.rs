@@ -71,13 +71,65 @@ async fn unknown_paths_and_methods_are_scim_errors() {
 #[tokio::test]
 async fn what_is_not_offered_is_501() {
     let fixture = Fixture::new();
-    for (method, uri) in [
-        ("GET", "/scim/v2/Me"),
-        ("PATCH", "/scim/v2/Me"),
-        ("POST", "/scim/v2/Bulk"),
-        ("POST", "/scim/v2/.search"),
-    ] {
+    for (method, uri) in [("GET", "/scim/v2/Me"), ("PATCH", "/scim/v2/Me"), ("DELETE", "/scim/v2/Me")] {
         assert_scim_error(&fixture.send(method, uri, "{}").await, StatusCode::NOT_IMPLEMENTED, None);
+    }
+}
+
+#[tokio::test]
+async fn slashes_too_many_are_forgiven() {
+    let fixture = Fixture::new();
+    for (method, uri) in [
+        ("GET", "/scim/v2//Users"),
+        ("GET", "/scim/v2/Users/?count=1"),
+        ("GET", "//scim/v2/Groups//"),
+        ("GET", "/scim/v2/ServiceProviderConfig/"),
+        ("GET", "/healthz/"),
+    ] {
+        let answer = fixture.send(method, uri, "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{uri}: {}", answer.body);
+    }
+    let created = fixture.send("POST", "/scim/v2//Users/", "{}").await;
+    assert_eq!(created.status, StatusCode::CREATED);
+    assert_eq!(created.header("location"), format!("http://scim.test/scim/v2/Users/{USER}"));
+    // An id that is missing is none.
+    let answer = fixture.send("DELETE", "/scim/v2/Users/", "").await;
+    assert_scim_error(&answer, StatusCode::METHOD_NOT_ALLOWED, None);
+}
+
+#[tokio::test]
+async fn what_a_client_accepts_matters_only_to_the_letter_of_the_rfc() {
+    let answer = async |dialect, accept: &str| {
+        let fixture = Fixture::with(Config::default(), dialect);
+        fixture.send_with("GET", &format!("/scim/v2/Users/{USER}"), "", &[("accept", accept)]).await
+    };
+    for dialect in [Dialect::Entra, Dialect::Okta, Dialect::Interop] {
+        assert_eq!(answer(dialect, "text/html").await.status, StatusCode::OK, "{dialect:?}");
+    }
+    for accept in ["application/json", "*/*", ""] {
+        assert_eq!(answer(Dialect::Rfc, accept).await.status, StatusCode::OK, "{accept}");
+    }
+    assert_scim_error(&answer(Dialect::Rfc, "text/html").await, StatusCode::NOT_ACCEPTABLE, None);
+}
+
+#[tokio::test]
+async fn options_and_head_are_for_every_endpoint() {
+    let fixture = Fixture::new();
+    let one = |kind: &str| format!("/scim/v2/{kind}/{USER}");
+    for (uri, allow) in [
+        ("/scim/v2/Users".to_owned(), "GET,HEAD,POST"),
+        (one("Users"), "GET,HEAD,PUT,PATCH,DELETE"),
+        (one("Groups"), "GET,HEAD,PUT,PATCH,DELETE"),
+        ("/scim/v2/Bulk".to_owned(), "POST"),
+        ("/scim/v2/.search".to_owned(), "POST"),
+        ("/scim/v2/Schemas".to_owned(), "GET,HEAD"),
+    ] {
+        let options = fixture.send("OPTIONS", &uri, "").await;
+        assert_eq!((options.status, options.header("allow")), (StatusCode::NO_CONTENT, allow), "{uri}");
+        if allow.contains("HEAD") {
+            let head = fixture.send("HEAD", &uri, "").await;
+            assert_eq!((head.status, head.body.as_str()), (StatusCode::OK, ""), "{uri}");
+        }
     }
 }
 
@@ -142,7 +194,10 @@ async fn discovery_takes_no_filter_and_speaks_scim() {
         assert_scim_error(&filtered, StatusCode::FORBIDDEN, None);
     }
     let bulk = fixture.send("GET", "/scim/v2/ServiceProviderConfig", "").await.json()["bulk"].clone();
-    assert_eq!(bulk, serde_json::json!({"supported": false, "maxOperations": 0, "maxPayloadSize": 0}));
+    assert_eq!(
+        bulk,
+        serde_json::json!({"supported": true, "maxOperations": 1000, "maxPayloadSize": 1_048_576})
+    );
 
     let schemas = fixture.send("GET", "/scim/v2/Schemas", "").await.json();
     assert_eq!(schemas["totalResults"], 3);

@@ -20,8 +20,10 @@ async fn a_created_user_is_complete_and_known_to_membership() {
     assert_eq!(answer.status, StatusCode::CREATED);
     let location = format!("http://scim.test/scim/v2/Users/{USER}");
     assert_eq!(answer.header("location"), location);
-    assert_eq!(answer.header("etag"), "W/\"3\"");
-    assert_eq!(answer.header("rollcall-revision"), "i.42");
+    // Of membership, whose queries compare with it.
+    assert_eq!(answer.header("rollcall-revision"), "m.11");
+    let tag = answer.header("etag");
+    assert!(tag.starts_with("W/\"3.") && tag.len() == "W/\"3.0123456789ab\"".len(), "{tag}");
     assert_eq!(
         answer.json(),
         json!({
@@ -38,7 +40,7 @@ async fn a_created_user_is_complete_and_known_to_membership() {
                 "created": "2020-09-13T12:26:40.000Z",
                 "lastModified": "2020-09-13T12:26:41.500Z",
                 "location": location,
-                "version": "W/\"3\"",
+                "version": tag,
             },
         })
     );
@@ -54,6 +56,7 @@ async fn a_write_that_is_done_is_not_reported_as_failed() {
     let created = fixture.send("POST", "/scim/v2/Users", "{}").await;
     assert_eq!(created.status, StatusCode::CREATED);
     assert!(created.json().get("groups").is_none());
+    assert!(!created.headers.contains_key("rollcall-revision"), "membership does not have it yet");
     assert_eq!(fixture.send("PUT", &path(), "{}").await.status, StatusCode::OK);
     assert_eq!(fixture.send("PATCH", &path(), "{}").await.status, StatusCode::OK);
     assert_eq!(fixture.send("DELETE", &path(), "").await.status, StatusCode::NO_CONTENT);
@@ -77,6 +80,7 @@ async fn no_change_is_not_applied() {
     let answer = fixture.send("PATCH", &path(), "{}").await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["id"], USER);
+    assert!(!answer.headers.contains_key("rollcall-revision"), "nothing was written");
     assert_eq!(fixture.all_calls(), ["PatchUser", "ListGroupsOfUsers"]);
 }
 
@@ -85,7 +89,7 @@ async fn a_deletion_reaches_membership() {
     let fixture = Fixture::new();
     let answer = fixture.send("DELETE", &path(), "").await;
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NO_CONTENT, ""));
-    assert_eq!(answer.header("rollcall-revision"), "i.44");
+    assert_eq!(answer.header("rollcall-revision"), "m.11");
     assert!(fixture.one_call("ApplyUserChange").message.contains("deleted: true"));
 }
 
@@ -120,7 +124,7 @@ async fn attributes_shape_the_answers_to_writes() {
 async fn preconditions_reach_the_service_and_come_back_as_412() {
     let fixture = Fixture::new();
     for (method, rpc) in [("PUT", "ReplaceUser"), ("PATCH", "PatchUser"), ("DELETE", "DeleteUser")] {
-        fixture.send_with(method, &path(), "{}", &[("if-match", "W/\"2\", \"9\"")]).await;
+        fixture.send_with(method, &path(), "{}", &[("if-match", "W/\"2.0123456789ab\", \"9\"")]).await;
         let call = fixture.one_call(rpc);
         assert!(call.message.contains("Precondition { any: false, versions: [2, 9] }"), "{}", call.message);
         fixture.fail(rpc, ErrorKind::VersionMismatch);
@@ -132,11 +136,35 @@ async fn preconditions_reach_the_service_and_come_back_as_412() {
 #[tokio::test]
 async fn what_the_client_has_is_not_sent_again() {
     let fixture = Fixture::new();
-    let answer = fixture.send_with("GET", &path(), "", &[("if-none-match", "W/\"3\"")]).await;
+    let get = async |query: &str, tag: &str| {
+        fixture.send_with("GET", &format!("{}{query}", path()), "", &[("if-none-match", tag)]).await
+    };
+    let whole = fixture.send("GET", &path(), "").await;
+    let tag = whole.header("etag").to_owned();
+    assert_eq!(whole.json()["meta"]["version"], *tag);
+    let answer = get("", &tag).await;
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_MODIFIED, ""));
-    assert_eq!(answer.header("etag"), "W/\"3\"");
-    let answer = fixture.send_with("GET", &path(), "", &[("if-none-match", "W/\"2\"")]).await;
+    assert_eq!(answer.header("etag"), tag);
+    // A representation without groups has another tag.
+    assert_eq!(get("", "W/\"3\"").await.status, StatusCode::OK);
+    for query in ["?excludedAttributes=groups", "?attributes=userName,meta"] {
+        let answer = get(query, &tag).await;
+        assert_eq!((answer.status, answer.header("etag")), (StatusCode::OK, "W/\"3\""));
+        assert_eq!(answer.json()["meta"]["version"], "W/\"3\"");
+        assert_eq!(get(query, "W/\"3\"").await.status, StatusCode::NOT_MODIFIED);
+    }
+    // The user itself has not changed, only who is in which group.
+    fixture.world.groups_of_users.lock().unwrap().pop();
+    let answer = get("", &tag).await;
     assert_eq!(answer.status, StatusCode::OK);
+    let fewer = answer.header("etag").to_owned();
+    assert_ne!(fewer, tag);
+    fixture.world.groups_of_users.lock().unwrap().clear();
+    let answer = get("", &fewer).await;
+    assert_eq!((answer.status, answer.header("etag")), (StatusCode::OK, "W/\"3\""));
+    assert_eq!(get("", "W/\"3\"").await.status, StatusCode::NOT_MODIFIED);
+    let listed = fixture.send("GET", "/scim/v2/Users", "").await.json();
+    assert_eq!(listed["Resources"][0]["meta"]["version"], "W/\"3\"");
 }
 
 #[tokio::test]
@@ -144,7 +172,7 @@ async fn head_is_get_without_the_body() {
     let fixture = Fixture::new();
     let answer = fixture.send("HEAD", &path(), "").await;
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, ""));
-    assert_eq!(answer.header("etag"), "W/\"3\"");
+    assert_eq!(answer.header("etag"), fixture.send("GET", &path(), "").await.header("etag"));
     assert_eq!(answer.header("content-type"), "application/scim+json");
     assert_eq!(fixture.send("HEAD", "/scim/v2/Users/unknown", "").await.status, StatusCode::NOT_FOUND);
 }

@@ -1,6 +1,7 @@
 //! Schema of the membership service.
 
 mod m20261122_000001_groups;
+mod m20261122_000002_role_and_teams;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,7 +11,10 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_groups::Migration)]
+        vec![
+            Box::new(m20261122_000001_groups::Migration),
+            Box::new(m20261122_000002_role_and_teams::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -1,8 +1,8 @@
 //! The data directory: a SQLite file per service, the admin token, the key that encrypts the signing keys.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -43,9 +43,16 @@ impl DataDir {
         }
     }
 
-    /// The SQLite file of a service.
-    pub(crate) fn database(&self, service: migrations::Service) -> PathBuf {
-        self.path.join(format!("{}.sqlite", service.name()))
+    /// The SQLite file of a service, made if need be. For its owner only, also in a directory that others may read;
+    /// SQLite gives its companions (`-wal`, `-shm`) the same mode.
+    pub(crate) fn database(&self, service: migrations::Service) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(format!("{}.sqlite", service.name()));
+        let make = || -> std::io::Result<()> {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+            file.set_permissions(Permissions::from_mode(0o600))
+        };
+        make().with_context(|| format!("cannot make the database {}", path.display()))?;
+        Ok(path)
     }
 
     /// Where the admin token stands.
@@ -92,8 +99,6 @@ impl DataDir {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -116,5 +121,6 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&data.admin_token_file()), 0o600);
         assert_eq!(mode(&directory.path().join("data")), 0o700);
+        assert_eq!(mode(&data.database(migrations::Service::Identity).unwrap()), 0o600);
     }
 }

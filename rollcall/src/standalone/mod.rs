@@ -88,14 +88,8 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Server> {
     let built = services::build(&data_dir, &settings, Clock::system(), &stop, &tasks).await?;
 
     let stopping = stop.clone();
-    tasks.spawn(async move {
-        let served =
-            axum::serve(http, built.router).with_graceful_shutdown(stopping.clone().cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the HTTP server failed: {error}");
-        }
-        stopping.cancel();
-    });
+    let gateway = settings.gateway.clone();
+    tasks.spawn(async move { gateway::serve(http, built.router, &gateway, stopping).await });
     let stopping = stop.clone();
     tasks.spawn(async move {
         let served =

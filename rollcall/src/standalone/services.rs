@@ -99,7 +99,7 @@ pub(super) async fn build(
 }
 
 async fn database(data_dir: &DataDir, service: migrations::Service) -> anyhow::Result<Database> {
-    let path = data_dir.database(service);
+    let path = data_dir.database(service)?;
     let config = platform::db::Config::Sqlite { path: path.clone() };
     let database = Database::connect(&config)
         .await

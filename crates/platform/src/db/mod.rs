@@ -8,9 +8,11 @@ pub mod changelog;
 pub mod cursor;
 pub mod filter;
 pub mod page;
+mod patience;
 mod sqlite;
 mod write;
 
+pub use patience::Patience;
 pub use write::TxFuture;
 
 use std::path::PathBuf;
@@ -21,6 +23,9 @@ use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Result;
+
+/// Connections that read a SQLite file at once.
+pub const SQLITE_READERS: u32 = 8;
 
 /// Where a service's data rests.
 #[derive(Clone, Debug)]
@@ -54,6 +59,14 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached or opened.
     pub async fn connect(config: &Config) -> Result<Self, DbErr> {
+        Self::connect_with(config, Patience::default()).await
+    }
+
+    /// Connects, with other bounds on how long one request may keep the database busy.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or opened.
+    pub async fn connect_with(config: &Config, patience: Patience) -> Result<Self, DbErr> {
         match config {
             Config::Sqlite { path } => {
                 let url = format!("sqlite://{}?mode=rwc", path.display());
@@ -65,13 +78,17 @@ impl Database {
                         .synchronous(SqliteSynchronous::Full)
                         .busy_timeout(Duration::from_secs(10))
                         .statement_cache_capacity(500)
+                        // What is deleted is overwritten: a person who left does not stay readable in the file.
+                        .pragma("secure_delete", "ON")
                 });
                 let mut writing = options.clone();
                 writing.max_connections(1).min_connections(1);
                 let writing = sea_orm::Database::connect(writing).await?;
-                options.max_connections(8).map_sqlx_sqlite_pool_opts(|pool| pool.test_before_acquire(false));
+                options.max_connections(SQLITE_READERS).map_sqlx_sqlite_pool_opts(move |pool| {
+                    patience::interrupting(pool.test_before_acquire(false), patience.statement)
+                });
                 let reader = sea_orm::Database::connect(options).await?;
-                let writer = write::Writer::shared_commits(writing);
+                let writer = write::Writer::shared_commits(writing, patience.write);
                 Ok(Self { reader, writer })
             }
             Config::Postgres { url, schema, max_connections } => {
@@ -81,11 +98,15 @@ impl Database {
                     .max_connections(*max_connections)
                     .acquire_timeout(Duration::from_secs(5))
                     .connect_timeout(Duration::from_secs(5));
+                let milliseconds = patience.statement.as_millis().to_string();
+                options.map_sqlx_postgres_opts(move |options| {
+                    options.options([("statement_timeout", milliseconds.as_str())])
+                });
                 if let Some(schema) = schema {
                     options.set_schema_search_path(schema);
                 }
                 let reader = sea_orm::Database::connect(options).await?;
-                let writer = write::Writer::transactions(reader.clone());
+                let writer = write::Writer::transactions(reader.clone(), patience.write);
                 Ok(Self { reader, writer })
             }
         }

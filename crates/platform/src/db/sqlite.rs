@@ -3,18 +3,22 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::write::TxFuture;
+use super::write::{TxFuture, took_too_long};
 use crate::error::{Error, Result};
 
 /// At most this many jobs share a commit, so that the first does not wait long for the last.
 const JOBS_PER_COMMIT: usize = 128;
+/// A job whose caller has gone is stopped when it has run this long; a shorter one is not worth it.
+const UNWATCHED: Duration = Duration::from_secs(1);
 
 type Run = Box<
     dyn for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = Answer> + Send + 'c>> + Send,
@@ -24,23 +28,28 @@ type Answer = Box<dyn FnOnce(Result<(), Arc<sea_orm::DbErr>>) + Send>;
 
 pub(super) struct Job {
     run: Run,
-    abandoned: Box<dyn Fn() -> bool + Send>,
+    /// Cancelled when nobody waits for it any more.
+    abandoned: CancellationToken,
 }
 
-/// Queues `work` and waits for the commit that contains it.
-pub(super) async fn submit<T, F>(queue: &mpsc::Sender<Job>, work: F) -> Result<T>
+/// Queues `work` and waits for the commit that contains it. Once begun, `work` is stopped after `patience`.
+pub(super) async fn submit<T, F>(queue: &mpsc::Sender<Job>, patience: Duration, work: F) -> Result<T>
 where
     T: Send + 'static,
     F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T> + Send + Sync + 'static,
 {
     let (reply, answer) = oneshot::channel::<Result<T>>();
-    let reply = Arc::new(std::sync::Mutex::new(Some(reply)));
-    let watched = reply.clone();
-    let abandoned =
-        move || watched.lock().is_ok_and(|reply| reply.as_ref().is_none_or(oneshot::Sender::is_closed));
+    let abandoned = CancellationToken::new();
+    let _abandoned_on_drop = abandoned.clone().drop_guard();
+    let watched = abandoned.clone();
     let run: Run = Box::new(move |transaction| {
         Box::pin(async move {
-            let outcome = in_savepoint(transaction, &work).await;
+            let stopped = async {
+                tokio::time::sleep(UNWATCHED.min(patience)).await;
+                let _ = tokio::time::timeout(patience.saturating_sub(UNWATCHED), watched.cancelled()).await;
+                took_too_long(patience)
+            };
+            let outcome = in_savepoint(transaction, &work, stopped).await;
             let answer: Answer = Box::new(move |committed| {
                 let outcome = match committed {
                     Ok(()) => outcome,
@@ -49,27 +58,35 @@ where
                             .with_cause(error))
                     }
                 };
-                if let Some(reply) = reply.lock().ok().and_then(|mut reply| reply.take()) {
-                    // The caller may have gone away; what is committed stays committed.
-                    let _ = reply.send(outcome);
-                }
+                // The caller may have gone away; what is committed stays committed.
+                let _ = reply.send(outcome);
             });
             answer
         })
     });
-    let job = Job { run, abandoned: Box::new(abandoned) };
+    let job = Job { run, abandoned };
     queue
         .try_send(job)
         .map_err(|_| Error::unavailable("too many writes are waiting for the database; try again shortly"))?;
     answer.await.map_err(|_| Error::unavailable("the server is stopping; the change was not made"))?
 }
 
-async fn in_savepoint<T, F>(transaction: &DatabaseTransaction, work: &F) -> Result<T>
+/// Runs `work` unless `stopped` comes first. A statement under way is not interrupted, which would roll back what other jobs
+/// did in this transaction: `work` ends with it.
+async fn in_savepoint<T, F>(
+    transaction: &DatabaseTransaction,
+    work: &F,
+    stopped: impl Future<Output = Error>,
+) -> Result<T>
 where
     F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
 {
     let savepoint = transaction.begin().await?;
-    match AssertUnwindSafe(work(&savepoint)).catch_unwind().await {
+    let outcome = tokio::select! {
+        outcome = AssertUnwindSafe(work(&savepoint)).catch_unwind() => outcome,
+        error = stopped => Ok(Err(error)),
+    };
+    match outcome {
         Ok(Ok(value)) => {
             savepoint.commit().await?;
             Ok(value)
@@ -124,7 +141,7 @@ async fn commit_together(
     let mut answers = Vec::with_capacity(batch.len());
     for job in batch.drain(..) {
         // Nobody waits for it any more, and it has not begun: leave it out.
-        if !(job.abandoned)() {
+        if !job.abandoned.is_cancelled() {
             answers.push((job.run)(&transaction).await);
         }
     }

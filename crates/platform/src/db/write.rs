@@ -24,20 +24,21 @@ pub(super) struct Writer {
     pub(super) connection: DatabaseConnection,
     pub(super) commits: Arc<watch::Sender<u64>>,
     queue: Option<mpsc::Sender<sqlite::Job>>,
+    patience: Duration,
 }
 
 impl Writer {
     /// SQLite: a task owns the one writing connection.
-    pub(super) fn shared_commits(connection: DatabaseConnection) -> Self {
+    pub(super) fn shared_commits(connection: DatabaseConnection, patience: Duration) -> Self {
         let commits = Arc::new(watch::Sender::new(0));
         let (queue, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(sqlite::run(connection.clone(), jobs, commits.clone()));
-        Self { connection, commits, queue: Some(queue) }
+        Self { connection, commits, queue: Some(queue), patience }
     }
 
     /// PostgreSQL: a transaction each.
-    pub(super) fn transactions(connection: DatabaseConnection) -> Self {
-        Self { connection, commits: Arc::new(watch::Sender::new(0)), queue: None }
+    pub(super) fn transactions(connection: DatabaseConnection, patience: Duration) -> Self {
+        Self { connection, commits: Arc::new(watch::Sender::new(0)), queue: None, patience }
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
@@ -53,15 +54,19 @@ impl Database {
     /// but in the transaction. It must not wait for anything but the database.
     ///
     /// # Errors
-    /// What `work` returns; `Unavailable` when the database or its queue of writers has no room.
+    /// What `work` returns; `Unavailable` when the database or its queue of writers has no room, or when `work` takes
+    /// longer than [`super::Patience::write`].
     pub async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T> + Send + Sync + 'static,
     {
         match &self.writer.queue {
-            Some(queue) => sqlite::submit(queue, work).await,
-            None => self.transaction(work).await,
+            Some(queue) => sqlite::submit(queue, self.writer.patience, work).await,
+            None => {
+                let outcome = tokio::time::timeout(self.writer.patience, self.transaction(work)).await;
+                outcome.unwrap_or_else(|_| Err(took_too_long(self.writer.patience)))
+            }
         }
     }
 
@@ -109,6 +114,12 @@ impl Database {
             }
         }
     }
+}
+
+/// What a change is refused with that kept the database busy for too long. Nothing of it was done.
+pub(super) fn took_too_long(patience: Duration) -> Error {
+    let seconds = patience.as_secs_f32();
+    Error::unavailable(format!("the change took longer than {seconds} s and was not made; make smaller changes"))
 }
 
 /// Whether PostgreSQL gave the transaction up for another's sake: serialization_failure or deadlock_detected.

@@ -6,7 +6,7 @@
 //! unary  := "not" "(" or ")" | "(" or ")" | term
 //! term   := attribute ("pr" | op value | "[" or "]" [ "." sub ("pr" | op value) ])
 //! ```
-//! Wider than the RFC where clients are: blanks around parentheses are optional, keywords come in any case, and a
+//! Wider than the RFC where clients are: blanks around parentheses and brackets are optional, keywords come in any case, and a
 //! value path may carry a comparison: `emails[type eq "work"].value eq "x"` (SCIM-SDK's grammar does the same).
 
 use serde_json::Number;
@@ -71,6 +71,7 @@ impl<'a> Parser<'a> {
 
     /// `[…]` if it comes next.
     pub(crate) fn value_filter(&mut self) -> Result<Option<Filter>> {
+        self.blanks();
         if !self.take('[') {
             return Ok(None);
         }
@@ -330,6 +331,7 @@ mod tests {
             (r#"userName Eq "x" AND active EQ True"#, r#"userName eq "x" and active eq true"#),
             (r#"  id eq "g"  and members eq "u" "#, r#"id eq "g" and members eq "u""#),
             ("not eq 1", "not eq 1"),
+            (r#"emails [ type eq "w" ]"#, r#"emails[type eq "w"]"#),
             ("members.$ref pr", "members.$ref pr"),
             (r#"a eq "x"and b pr"#, r#"a eq "x" and b pr"#),
             ("a eq -1.50e2", "a eq -150.0"),

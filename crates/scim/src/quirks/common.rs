@@ -88,10 +88,13 @@ pub(crate) fn text_for_number(attribute: &Attribute, value: Value) -> Value {
 /// {"employeeNumber": 77}  →  {"employeeNumber": "77"}
 /// ```
 pub(crate) fn number_for_text(attribute: &Attribute, value: Value) -> Value {
-    match &value {
-        Value::Number(_) | Value::Bool(_) if attribute.kind == Kind::String => value.to_string().into(),
-        _ => value,
-    }
+    let as_written = match &value {
+        // A fraction or an exponent need not print as it came.
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::Bool(_) => true,
+        _ => false,
+    };
+    if as_written && attribute.kind == Kind::String { value.to_string().into() } else { value }
 }
 
 /// The elements to remove are in the value, not in the path. Read by the RFC's letter, it would remove all.
@@ -220,6 +223,7 @@ mod tests {
     fn number_for_text_is_text() {
         assert_eq!(rewritten(number_for_text, "title", json!(77)), json!("77"));
         assert_eq!(rewritten(number_for_text, "active", json!(1)), json!(1));
+        assert_eq!(rewritten(number_for_text, "title", json!(1e23)), json!(1e23));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::dialect::Scene;
 use crate::patch::Operation;
 use crate::path::Path;
 use crate::quirks::common::plain_target;
-use crate::schema::{Attribute, Kind};
+use crate::schema::{Attribute, Kind, Name};
 use crate::{Map, Result};
 
 /// A list that an attribute mapping built with Join or Append arrives as text (3.7).
@@ -120,6 +120,22 @@ pub(crate) fn wrapped_scalar(attribute: &Attribute, value: Value) -> Value {
     }
 }
 
+/// The name of an extension's attribute without the URN, as old mappings have it, where the core schema has no such name.
+///
+/// ```text
+/// { "op": "Replace", "path": "manager", "value": "8f0c" }
+/// { "op": "Replace", "path": "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager", "value": "8f0c" }
+/// ```
+pub(crate) fn bare_extension_name(scene: &Scene<'_>, mut operation: Operation) -> Result<Option<Operation>> {
+    if let Some(path) = &mut operation.path
+        && scene.rt.find(&path.attribute).is_none()
+        && let Some(Name::Attribute(located)) = scene.rt.find_in_extensions(&path.attribute)
+    {
+        path.attribute = located.name();
+    }
+    Ok(Some(operation))
+}
+
 /// A dot behind the URN: jobs made before December 2018 (4: `customappsso`).
 ///
 /// ```json
@@ -175,7 +191,7 @@ mod tests {
     /// Each rewrite turns the first value into the second, and leaves the rest alone.
     fn check(rewrite: fn(&Attribute, Value) -> Value, name: &str, cases: &[(Value, Value)]) {
         let rt = ResourceType::user();
-        let Some(crate::schema::Name::Attribute(located)) = rt.find(name) else { panic!("{name}") };
+        let Some(Name::Attribute(located)) = rt.find(name) else { panic!("{name}") };
         for (bad, good) in cases {
             assert_eq!(&rewrite(located.leaf(), bad.clone()), good);
             assert_eq!(&rewrite(located.leaf(), good.clone()), good, "what is good stays");
@@ -255,6 +271,14 @@ mod tests {
         let operation =
             Operation { index: 0, op: crate::patch::Op::Remove, path, value: None, from_key: false };
         rewrite(&scene, operation).unwrap().unwrap().path.unwrap().to_string()
+    }
+
+    #[test]
+    fn bare_extension_name_gets_its_urn() {
+        assert_eq!(path_after(bare_extension_name, "manager"), enterprise("manager"));
+        assert_eq!(path_after(bare_extension_name, "Manager.value"), enterprise("manager.value"));
+        assert_eq!(path_after(bare_extension_name, "displayName"), "displayName");
+        assert_eq!(path_after(bare_extension_name, "nosuch"), "nosuch");
     }
 
     #[test]

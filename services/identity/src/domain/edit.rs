@@ -2,27 +2,14 @@
 
 use platform::Result;
 use scim::patch::PatchRequest;
-use scim::schema::ResourceType;
 use scim::{Dialect, Limits, Map, Warning};
 use serde_json::Value;
 
 use super::is_active;
+use super::schema::{Schema, keep_hidden};
 
-/// What users are made of. One for all tenants, until tenants define extensions.
-#[derive(Clone)]
-pub(crate) struct Schema {
-    pub(crate) user: ResourceType,
-}
-
-impl Schema {
-    pub(crate) fn new() -> Self {
-        Self { user: ResourceType::user() }
-    }
-}
-
-/// Reads bodies of one request.
+/// Reads bodies of one request. The tenant's schema comes later: as it is inside the transaction that writes.
 pub(crate) struct Reader<'a> {
-    pub(crate) schema: &'a Schema,
     pub(crate) dialect: &'static Dialect,
     pub(crate) limits: &'a Limits,
 }
@@ -35,30 +22,44 @@ pub(crate) struct Edit {
 }
 
 impl Reader<'_> {
-    /// The user that a POST asks for.
-    pub(crate) fn create(&self, body: &[u8]) -> Result<Edit> {
+    /// The user that a POST asks for, as a function of the tenant's schema.
+    pub(crate) fn create(
+        &self,
+        body: &[u8],
+    ) -> Result<impl Fn(&Schema) -> Result<Edit> + Send + Sync + use<>> {
         let body = scim::resource::parse_json(body, self.limits)?;
-        let decoded = scim::resource::create(&self.schema.user, self.dialect, &body)?;
-        Ok(settle(None, decoded.resource, &decoded.secrets, decoded.warnings))
-    }
-
-    /// What a PUT asks for, as a function of the current user: it runs inside the transaction.
-    pub(crate) fn replace(&self, body: &[u8]) -> Result<impl Fn(&Map) -> Result<Edit> + Send + Sync + use<>> {
-        let body = scim::resource::parse_json(body, self.limits)?;
-        let (user, dialect) = (self.schema.user.clone(), self.dialect);
-        Ok(move |current: &Map| {
-            let decoded = scim::resource::replace(&user, dialect, current, &body)?;
-            Ok(settle(Some(current), decoded.resource, &decoded.secrets, decoded.warnings))
+        let dialect = self.dialect;
+        Ok(move |schema: &Schema| {
+            let decoded = scim::resource::create(&schema.user, dialect, &body)?;
+            Ok(settle(None, decoded.resource, &decoded.secrets, decoded.warnings))
         })
     }
 
-    /// What a PATCH asks for, as a function of the current user: it runs inside the transaction.
-    pub(crate) fn patch(&self, body: &[u8]) -> Result<impl Fn(&Map) -> Result<Edit> + Send + Sync + use<>> {
+    /// What a PUT asks for, as a function of the tenant's schema and the current user.
+    pub(crate) fn replace(
+        &self,
+        body: &[u8],
+    ) -> Result<impl Fn(&Schema, &Map) -> Result<Edit> + Send + Sync + use<>> {
+        let body = scim::resource::parse_json(body, self.limits)?;
+        let dialect = self.dialect;
+        Ok(move |schema: &Schema, current: &Map| {
+            let decoded = scim::resource::replace(&schema.user, dialect, current, &body)?;
+            let mut attributes = decoded.resource;
+            keep_hidden(&schema.user, current, &mut attributes);
+            Ok(settle(Some(current), attributes, &decoded.secrets, decoded.warnings))
+        })
+    }
+
+    /// What a PATCH asks for, as a function of the tenant's schema and the current user.
+    pub(crate) fn patch(
+        &self,
+        body: &[u8],
+    ) -> Result<impl Fn(&Schema, &Map) -> Result<Edit> + Send + Sync + use<>> {
         let body = scim::resource::parse_json(body, self.limits)?;
         let patch = PatchRequest::parse(&body, self.dialect, self.limits)?;
-        let (user, dialect) = (self.schema.user.clone(), self.dialect);
-        Ok(move |current: &Map| {
-            let outcome = scim::patch::apply(&user, dialect, current, &patch)?;
+        let dialect = self.dialect;
+        Ok(move |schema: &Schema, current: &Map| {
+            let outcome = scim::patch::apply(&schema.user, dialect, current, &patch)?;
             Ok(settle(Some(current), outcome.resource, &outcome.secrets, outcome.warnings))
         })
     }

@@ -3,10 +3,12 @@
 mod edit;
 mod keys;
 mod precondition;
+mod schema;
 
-pub(crate) use edit::{Edit, Reader, Schema};
+pub(crate) use edit::{Edit, Reader};
 pub(crate) use keys::{EmailKeys, Keys};
 pub(crate) use precondition::Precondition;
+pub(crate) use schema::{Definition, Schema};
 
 use platform::Error;
 use platform::clock::Timestamp;

@@ -32,6 +32,10 @@ pub(crate) struct State {
     pub(crate) external_id: Option<String>,
     pub(crate) display_name: Option<String>,
     pub(crate) active: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) teams: Vec<TeamId>,
 }
 
 /// An entry's payload.

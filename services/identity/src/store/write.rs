@@ -48,6 +48,7 @@ impl Store {
         let now = domain::moment(self.clock.now());
         let Edit { attributes, warnings } = edit;
         let keys = Arc::new(Keys::of(schema, &attributes));
+        keys.check()?;
         let user =
             User { id: UserId::new(&self.clock), version: 1, created_at: now, updated_at: now, attributes };
         let work = Arc::new((author, user, warnings));
@@ -108,8 +109,9 @@ impl Store {
                         ..current.clone()
                     };
                     let before = Keys::of(schema, &current.attributes);
-                    update(transaction, author.tenant, &user, &before, &Keys::of(schema, &user.attributes))
-                        .await?;
+                    let keys = Keys::of(schema, &user.attributes);
+                    keys.check()?;
+                    update(transaction, author.tenant, &user, &before, &keys).await?;
                     let change = Change::of(author.tenant, &user);
                     let revision =
                         log::append(transaction, author, &change, log::UPDATED, user.updated_at).await?;

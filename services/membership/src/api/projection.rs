@@ -41,14 +41,26 @@ impl TenantData for Service {
 
 /// A change as identity tells it.
 pub(crate) fn user_state(change: UserChange) -> Result<UserState> {
-    let UserChange { tenant_id, user_id, version, deleted, user_name, external_id, display_name, active } =
-        change;
+    let UserChange {
+        tenant_id,
+        user_id,
+        version,
+        deleted,
+        user_name,
+        external_id,
+        display_name,
+        active,
+        role,
+        team_ids,
+    } = change;
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let facts = (!deleted).then(|| UserFacts {
         user_name,
         external_id: given(external_id),
         display_name: given(display_name),
         active,
+        role: given(role),
+        team_ids,
     });
     UserState::new(&tenant_id, &user_id, version, facts)
 }

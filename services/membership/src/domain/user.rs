@@ -27,6 +27,10 @@ pub struct UserFacts {
     pub display_name: Option<String>,
     /// A deactivated user keeps its memberships and is, effectively, in no group.
     pub active: bool,
+    /// Where the tenant has roles.
+    pub role: Option<String>,
+    /// Ids in identity's registry, in the order in which the user lists them.
+    pub team_ids: Vec<String>,
 }
 
 impl UserState {

@@ -79,6 +79,10 @@ pub mod user {
         pub external_id: Option<String>,
         pub display_name: Option<String>,
         pub active: bool,
+        pub role: Option<String>,
+        /// A JSON array of the teams' ids.
+        #[sea_orm(column_type = "JsonBinary")]
+        pub team_ids: Json,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -66,7 +66,8 @@ pub(crate) async fn apply(
 async fn upsert(txn: &DatabaseTransaction, state: &UserState) -> Result<bool> {
     let facts = state.facts.as_ref();
     let user_name = facts.map(|facts| facts.user_name.clone()).unwrap_or_default();
-    let values: [Value; 9] = [
+    let team_ids = facts.map(|facts| facts.team_ids.clone()).unwrap_or_default();
+    let values: [Value; 11] = [
         state.tenant.uuid().into(),
         state.id.uuid().into(),
         state.version.into(),
@@ -76,12 +77,16 @@ async fn upsert(txn: &DatabaseTransaction, state: &UserState) -> Result<bool> {
         facts.and_then(|facts| facts.external_id.clone()).into(),
         facts.and_then(|facts| facts.display_name.clone()).into(),
         facts.is_some_and(|facts| facts.active).into(),
+        facts.and_then(|facts| facts.role.clone()).into(),
+        serde_json::Value::from(team_ids).into(),
     ];
-    let sql = "INSERT INTO users (tenant_id, user_id, version, deleted, user_name_key, user_name, external_id, display_name, active) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+    let sql = "INSERT INTO users (tenant_id, user_id, version, deleted, user_name_key, user_name, external_id, display_name, active, \
+             role, team_ids) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT (tenant_id, user_id) DO UPDATE SET version = excluded.version, deleted = excluded.deleted, \
              user_name_key = excluded.user_name_key, user_name = excluded.user_name, \
-             external_id = excluded.external_id, display_name = excluded.display_name, active = excluded.active \
+             external_id = excluded.external_id, display_name = excluded.display_name, active = excluded.active, \
+             role = excluded.role, team_ids = excluded.team_ids \
          WHERE users.version < excluded.version";
     Ok(execute(txn, sql, values).await? > 0)
 }

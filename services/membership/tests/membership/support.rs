@@ -215,6 +215,8 @@ impl App {
             external_id: format!("ext-{user}"),
             display_name: String::new(),
             active: true,
+            role: String::new(),
+            team_ids: Vec::new(),
         }
     }
 
