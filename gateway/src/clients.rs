@@ -1,6 +1,7 @@
 //! The gRPC clients of the gateway.
 
 use platform::transport::{MAX_MESSAGE_BYTES, Transport};
+use proto::identity::v1::schemas_client::SchemasClient;
 use proto::identity::v1::users_client::UsersClient;
 use proto::membership::v1::groups_client::GroupsClient;
 use proto::membership::v1::projection_client::ProjectionClient;
@@ -18,6 +19,8 @@ use tonic_health::pb::health_client::HealthClient;
 pub struct Clients {
     /// Provisioning of users.
     pub users: UsersClient<Transport>,
+    /// Extension schemas.
+    pub schemas: SchemasClient<Transport>,
     /// Purging users.
     pub identity_data: identity::v1::tenant_data_client::TenantDataClient<Transport>,
     /// Provisioning of groups.
@@ -50,6 +53,7 @@ impl Clients {
         let groups = GroupsClient::new(membership.clone());
         Self {
             users: users.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            schemas: SchemasClient::new(identity.clone()),
             identity_data: identity::v1::tenant_data_client::TenantDataClient::new(identity.clone()),
             groups: groups.max_decoding_message_size(MAX_MESSAGE_BYTES),
             projection: ProjectionClient::new(membership.clone()),

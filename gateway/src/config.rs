@@ -23,6 +23,8 @@ pub struct Config {
     pub trust_forwarded: bool,
     /// Largest request body, bytes. Larger ones get 413.
     pub body_limit_bytes: usize,
+    /// Serve /metrics, without a token like the probes: it tells of routes and load, not of tenants. Off: 404.
+    pub metrics: bool,
     /// Most connections at once. Further clients wait to be accepted.
     pub max_connections: u32,
     /// How long the head of a request may take to arrive, and how long a connection of HTTP/1.1 may be idle, milliseconds.
@@ -49,6 +51,7 @@ impl Default for Config {
             public_url: String::new(),
             trust_forwarded: false,
             body_limit_bytes: 4 * 1024 * 1024,
+            metrics: true,
             max_connections: 10_000,
             header_timeout_ms: 10_000,
             bulk_max_operations: 1000,

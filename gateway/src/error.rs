@@ -17,7 +17,7 @@ use crate::headers::SCIM_JSON;
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An unavailable service is worth another try after this long, seconds.
-const UNAVAILABLE_RETRY_AFTER_S: u64 = 2;
+const RETRY_AFTER_S: u64 = 2;
 
 /// An error on its way out. As a response it is the SCIM message.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ impl Error {
         if self.inner.kind == ErrorKind::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"rollcall\""));
         }
-        let unavailable = self.inner.kind == ErrorKind::Unavailable;
-        let retry_after_s = self.retry_after_s.or(unavailable.then_some(UNAVAILABLE_RETRY_AFTER_S));
+        let passes = matches!(self.inner.kind, ErrorKind::Unavailable | ErrorKind::RateLimited);
+        let retry_after_s = self.retry_after_s.or(passes.then_some(RETRY_AFTER_S));
         if let Some(seconds) = retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -1,4 +1,4 @@
-//! Probes: does the process live, and do the services behind it answer.
+//! Probes: does the process live, do the services behind it answer, and how does it fare (for Prometheus).
 
 use std::time::Duration;
 
@@ -7,19 +7,33 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use platform::metrics;
+use platform::transport::Transport;
 use serde_json::{Map, json};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::App;
-use platform::transport::Transport;
+use crate::error::{self, Result};
 
 /// A probe that waits longer than the prober's own time-out is of no use.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
+}
+
+async fn prometheus(State(app): State<App>) -> Result<Response> {
+    if !app.config.metrics {
+        return Err(error::no_such_endpoint().await);
+    }
+    let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((content_type, metrics::metrics().text()?).into_response())
 }
 
 async fn healthz() -> Response {

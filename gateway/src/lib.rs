@@ -1,5 +1,6 @@
-//! The gateway: HTTP in, gRPC out. It knows who asks ([`tenant`]), how often they may ([`rate_limit`]), and how SCIM, the
-//! admin API and OAuth look over HTTP. It has no database and no rules of its own: those live in the services.
+//! The gateway: HTTP in, gRPC out. It knows who asks ([`tenant`]), how often they may ([`rate_limit`]), what the settings of
+//! their tenant allow ([`policy`]), and how SCIM, the admin API and OAuth look over HTTP. It has no database and no rules of
+//! its own: those live in the services.
 //!
 //! # Adding an endpoint
 //! 1. A handler in the file of its resource (`scim/users.rs`, `admin/tenants.rs`, ...): extract, one call, render.
@@ -20,6 +21,7 @@ mod observe;
 mod policy;
 mod rate_limit;
 mod recognise;
+mod schemas;
 mod scim;
 mod serve;
 mod tenant;
@@ -55,6 +57,7 @@ pub(crate) struct Shared {
     sessions: tenant::Sessions,
     limiter: rate_limit::Limiter,
     discovery: scim::discovery::Documents,
+    schemas: schemas::Schemas,
 }
 
 impl std::ops::Deref for App {
@@ -78,6 +81,7 @@ impl Gateway {
             sessions,
             limiter: rate_limit::Limiter::new(config.rate_limit_per_second, config.rate_limit_burst),
             discovery: scim::discovery::Documents::new(&config),
+            schemas: schemas::Schemas::new(clients.schemas.clone(), &invalidations, clock.clone()),
             clients,
             config,
             clock,

@@ -1,4 +1,4 @@
-//! One span and one log line per request: method, route, status, tenant, request id, time taken.
+//! One span, one log line and one measurement per request: method, route, status, tenant, request id, time taken.
 //! Never the query string, a header or a body: they hold tokens and personal data. A trace that the client has begun
 //! (`traceparent`, W3C Trace Context) goes on here and in the services.
 
@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use platform::metrics;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -37,10 +38,12 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     response.headers_mut().extend(headers::value(&id.0).map(|value| (REQUEST_ID, value)));
     let status = response.status().as_u16();
     span.record("http.response.status_code", status);
-    let took_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let took = started.elapsed();
+    metrics::metrics().http_request(&method, &route, response.status(), took);
+    let took_ms = took.as_secs_f64() * 1000.0;
     let _entered = span.enter();
     // Probes come every few seconds for ever.
-    if route == "/healthz" || route == "/readyz" {
+    if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
         tracing::debug!(status, took_ms, "{method} {route} {status}");
     } else {
         tracing::info!(status, took_ms, "{method} {route} {status}");

@@ -6,6 +6,7 @@
 mod change_log;
 mod identity;
 mod membership;
+mod purged_tenants;
 mod token;
 
 use sea_orm_migration::prelude::*;

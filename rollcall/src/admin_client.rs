@@ -66,6 +66,12 @@ impl AdminClient {
             .with_context(|| format!("the server's answer to PATCH {path} is not what this version expects"))
     }
 
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
+        let answer = self.send(self.http.put(self.url(path, &[])?).json(body), path).await?;
+        serde_json::from_slice(&answer)
+            .with_context(|| format!("the server's answer to PUT {path} is not what this version expects"))
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
         self.send(self.http.delete(self.url(path, &[])?), path).await?;
         Ok(())

@@ -29,6 +29,8 @@ enum Command {
     Tenant(cli::tenant::Arguments),
     /// Create, list and revoke the provisioning secrets of a tenant.
     Credential(cli::credential::Arguments),
+    /// List, show, define and delete the extension schemas of a tenant.
+    Schema(cli::schema::Arguments),
     /// Create, list and delete OAuth clients for internal services that ask about memberships.
     Client(cli::client::Arguments),
     /// Create, list and revoke admin tokens.
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Tenant(arguments) => cli::tenant::run(arguments).await,
             Command::Credential(arguments) => cli::credential::run(arguments).await,
+            Command::Schema(arguments) => cli::schema::run(arguments).await,
             Command::Client(arguments) => cli::client::run(arguments).await,
             Command::Admin(arguments) => cli::admin::run(arguments).await,
             Command::Key(arguments) => cli::key::run(arguments).await,

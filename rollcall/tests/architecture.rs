@@ -9,8 +9,9 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on among ours, for the product itself (not for its tests).
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("scim", &[]),
+    ("bench", &[]),
     ("proto", &[]),
     ("migrations", &[]),
     ("platform", &["proto", "scim"]),

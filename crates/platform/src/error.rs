@@ -181,6 +181,14 @@ impl From<sea_orm::DbErr> for Error {
                 Self::unavailable("the database does not answer right now; try again shortly")
                     .with_cause(error)
             }
+            other if crate::db::ran_out(&other) => {
+                let detail =
+                    "the database was too long about it and gave up; ask for less, or try again later";
+                Self::unavailable(detail).with_cause(other)
+            }
+            other if crate::db::is_exhausted(&other) => {
+                Self::unavailable("the database has no room or is in trouble; try again later").with_cause(other)
+            }
             other => Self::internal(other),
         }
     }

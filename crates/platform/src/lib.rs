@@ -6,6 +6,8 @@
 //! - [`config`]: defaults, file, environment
 //! - [`db`] (feature `db`): one database handle on SQLite and PostgreSQL, the change log, filters to SQL
 //! - [`error`]: the one error type and its two mappings to and from gRPC
+//! - [`fairness`]: one tenant's slow questions leave room for the others'
+//! - [`metrics`]: numbers about this process, for Prometheus
 //! - [`server`], [`transport`]: gRPC over a socket or in process, with the same layers
 //! - [`telemetry`]: logs, traces, propagation
 #![warn(missing_docs)]
@@ -17,7 +19,9 @@ pub mod config;
 #[cfg(feature = "db")]
 pub mod db;
 pub mod error;
+pub mod fairness;
 pub mod ids;
+pub mod metrics;
 pub mod server;
 pub mod telemetry;
 pub mod transport;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use platform::clock::Timestamp;
-use platform::db::Database;
 use platform::db::changelog::{self, Entry, Position};
+use platform::db::{Database, Patience, purged};
 use platform::ids::TenantId;
 use platform::{Error, clock::Clock};
 use sea_orm::{ConnectionTrait, TransactionTrait};
@@ -178,4 +178,202 @@ fn waiting_writers_share_a_commit() {
         assert!(count < 150, "200 concurrent writes took {count} commits");
         assert_eq!(versions(&db, 200).await.len(), 200);
     });
+}
+
+const IMPATIENT: Patience =
+    Patience { statement: Duration::from_millis(300), write: Duration::from_millis(1300) };
+
+/// Counts further than anybody waits.
+const ENDLESS: &str = "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 1000000000000) \
+    SELECT COUNT(*) FROM up";
+
+/// A tenant's end waits for the transactions that may still write for it, and no later one gets in.
+#[test]
+fn a_tombstone_waits_for_writers_and_stops_later_ones() {
+    testkit::db::run(testkit::db::Backend::Postgres, testkit::db::Service::Identity, |db| async move {
+        let (tenant, other) = (TenantId::new(&Clock::system()), TenantId::new(&Clock::system()));
+        let writer = db.read().begin().await.unwrap();
+        changelog::append_for_living(&writer, entry(tenant, 1)).await.unwrap();
+        let late = db.read().begin().await.unwrap();
+
+        let marking = purged::mark(&db, tenant, Timestamp::from_micros(1));
+        tokio::pin!(marking);
+        tokio::time::timeout(Duration::from_millis(200), &mut marking)
+            .await
+            .expect_err("a writer is not done");
+        let refused = changelog::append_for_living(&late, entry(tenant, 2)).await.unwrap_err();
+        assert_eq!(refused.kind, scim::ErrorKind::Unauthenticated);
+        changelog::append_for_living(&late, entry(other, 3)).await.unwrap();
+        writer.commit().await.unwrap();
+        // It does not wait for whoever came after it.
+        marking.await.unwrap();
+        late.commit().await.unwrap();
+        assert_eq!(versions(&db, 2).await, [1, 3]);
+    });
+}
+
+mod patience {
+    use super::*;
+
+    testkit::store_tests! {
+        service: Identity;
+
+        /// A statement that reads for too long is given up, and its connection is good for the next.
+        async fn a_slow_statement_is_given_up(fresh: &Fresh) {
+            let db = Database::connect_with(&fresh.config, IMPATIENT).await.unwrap();
+            let mut slow = tokio::task::JoinSet::new();
+            // As many as there are connections.
+            for _ in 0..8 {
+                let db = db.clone();
+                slow.spawn(async move { db.read().execute_unprepared(ENDLESS).await });
+            }
+            while let Some(outcome) = slow.join_next().await {
+                let error = Error::from(outcome.unwrap().unwrap_err());
+                assert_eq!(error.kind, scim::ErrorKind::Unavailable, "{error:?}");
+            }
+            assert_eq!(versions(&db, 0).await, [0_i64; 0]);
+        }
+
+        /// A transaction that keeps the database busy is rolled back and the next one goes on; its neighbours are spared.
+        async fn a_slow_transaction_is_given_up(fresh: &Fresh) {
+            let db = Database::connect_with(&fresh.config, IMPATIENT).await.unwrap();
+            let tenant = TenantId::new(&Clock::system());
+            let slow = db.write::<(), _>(move |transaction| Box::pin(async move {
+                changelog::append(transaction, entry(tenant, 1)).await?;
+                loop {
+                    transaction.execute_unprepared("SELECT 1").await?;
+                }
+            }));
+            let (slow, quick) = tokio::join!(slow, write(&db, tenant, 2));
+            assert_eq!(slow.unwrap_err().kind, scim::ErrorKind::Unavailable);
+            quick.unwrap();
+            write(&db, tenant, 3).await.unwrap();
+            assert_eq!(versions(&db, 2).await, [2, 3]);
+        }
+
+        /// Whoever hangs up does not leave its transaction behind in everybody's way.
+        async fn a_transaction_ends_with_its_caller(fresh: &Fresh) {
+            let db = fresh.database.clone();
+            let tenant = TenantId::new(&Clock::system());
+            let (begun, has_begun) = tokio::sync::oneshot::channel();
+            let begun = Arc::new(std::sync::Mutex::new(Some(begun)));
+            let caller = db.write::<(), _>(move |transaction| {
+                let begun = begun.clone();
+                Box::pin(async move {
+                    changelog::append(transaction, entry(tenant, 1)).await?;
+                    if let Some(begun) = begun.lock().unwrap().take() {
+                        let _ = begun.send(());
+                    }
+                    loop {
+                        transaction.execute_unprepared("SELECT 1").await?;
+                    }
+                })
+            });
+            tokio::select! {
+                outcome = caller => panic!("it ends by itself: {outcome:?}"),
+                begun = has_begun => begun.unwrap(),
+            }
+            let started = Instant::now();
+            write(&db, tenant, 2).await.unwrap();
+            assert!(started.elapsed() < Patience::default().write / 2, "{:?}", started.elapsed());
+            assert_eq!(versions(&db, 1).await, [2]);
+        }
+    }
+}
+
+/// What was answered while the disk filled up, and once there is room again, is there; what was refused is not.
+#[test]
+fn a_full_disk_loses_nothing_that_was_answered() {
+    testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Identity, |db| async move {
+        let tenant = TenantId::new(&Clock::system());
+        limit_pages(&db, 8).await;
+        let (mut answered, refused) = write_many(&db, tenant, 0..40).await;
+        assert!(!answered.is_empty() && !refused.is_empty(), "{} and {}", answered.len(), refused.len());
+        limit_pages(&db, 10_000).await;
+        let (more, refused) = write_many(&db, tenant, 40..80).await;
+        assert!(refused.is_empty(), "there is room again");
+        answered.extend(more);
+        assert_eq!(seen(&db, answered.len()).await, answered);
+    });
+}
+
+/// When the disk fails, SQLite may roll a transaction back on its own, and the driver does not notice: its next COMMIT would
+/// be none. (Here a job rolls it back behind the driver's back.)
+#[test]
+fn a_transaction_that_sqlite_gave_up_loses_nothing_that_was_answered() {
+    testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Identity, |db| async move {
+        let tenant = TenantId::new(&Clock::system());
+        let saboteur = {
+            let db = db.clone();
+            tokio::spawn(async move {
+                db.write(|transaction| {
+                    Box::pin(async move {
+                        transaction.execute_unprepared("ROLLBACK").await?;
+                        Ok(())
+                    })
+                })
+                .await
+            })
+        };
+        let (mut answered, _) = write_many(&db, tenant, 0..40).await;
+        assert_eq!(saboteur.await.unwrap().unwrap_err().kind, scim::ErrorKind::Unavailable);
+        let (more, refused) = write_many(&db, tenant, 40..80).await;
+        assert!(refused.is_empty(), "the connection was not renewed");
+        answered.extend(more);
+        assert_eq!(seen(&db, answered.len()).await, answered);
+    });
+}
+
+/// Lets the writing connection grow the database by this many pages.
+async fn limit_pages(db: &Database, more: i64) {
+    db.write(move |transaction| {
+        Box::pin(async move {
+            let row = transaction.query_one_raw(statement("PRAGMA page_count")).await?.unwrap();
+            let limit = row.try_get::<i64>("", "page_count")? + more;
+            transaction.execute_unprepared(&format!("PRAGMA max_page_count = {limit}")).await?;
+            Ok(())
+        })
+    })
+    .await
+    .unwrap();
+}
+
+/// Writes at once; which were answered and which refused, in order.
+async fn write_many(db: &Database, tenant: TenantId, all: std::ops::Range<i64>) -> (Vec<i64>, Vec<i64>) {
+    let mut writes = Vec::new();
+    for version in all {
+        let db = db.clone();
+        writes.push((version, tokio::spawn(async move { write_large(&db, tenant, version).await })));
+    }
+    let (mut answered, mut refused) = (Vec::new(), Vec::new());
+    for (version, write) in writes {
+        match write.await.unwrap() {
+            Ok(_) => answered.push(version),
+            Err(error) => {
+                assert_eq!(error.kind, scim::ErrorKind::Unavailable, "{error} {:?}", error.cause);
+                refused.push(version);
+            }
+        }
+    }
+    (answered, refused)
+}
+
+async fn seen(db: &Database, count: usize) -> Vec<i64> {
+    let mut seen = versions(db, count).await;
+    seen.sort_unstable();
+    seen
+}
+
+async fn write_large(db: &Database, tenant: TenantId, version: i64) -> platform::Result<Position> {
+    db.write(move |transaction| {
+        Box::pin(async move {
+            let payload = serde_json::json!({ "filler": "x".repeat(3000) });
+            changelog::append(transaction, Entry { payload, ..entry(tenant, version) }).await
+        })
+    })
+    .await
+}
+
+fn statement(sql: &str) -> sea_orm::Statement {
+    sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, sql)
 }

@@ -16,7 +16,7 @@
 //!
 //! # Adding a quirk
 //! 1. One function in `quirks/<client>.rs`, its doc comment showing the request as it comes and as it should be.
-//! 2. Name it in the `Dialect` table in `dialect.rs` (and in `DIALECTS.md`, a test compares the two).
+//! 2. Name it in the `Dialect` table in `dialect.rs` (and in `docs/scim.md`, a test compares the two).
 //! 3. One test with the JSON that is really sent.
 
 pub mod bulk;

@@ -46,7 +46,7 @@ pub struct SearchRequest {
     pub start_index: Option<i64>,
     /// As sent: may be negative, which means 0. What does not fit is the nearest that does.
     pub count: Option<i64>,
-    /// `Some("")` asks for the first page of a walk by cursor (RFC 9865, section 2.1).
+    /// `Some("")` asks for the first page of a walk by cursor (RFC 9865, section 2).
     pub cursor: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The admin API (`/admin/v1`): tenants, their settings and credentials, OAuth clients, admin tokens, signing keys. Behind
+//! The admin API (`/admin/v1`): tenants, their settings, credentials and extension schemas, OAuth clients, admin tokens, signing keys. Behind
 //! the admin token, JSON, errors as RFC 9457.
 
 mod admins;
@@ -6,6 +6,7 @@ mod clients;
 mod credentials;
 mod keys;
 mod request;
+mod schemas;
 mod settings;
 mod tenants;
 
@@ -24,6 +25,8 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/tenants/{tenant}", get(tenants::get).patch(settings::change).delete(tenants::delete))
         .route("/tenants/{tenant}/credentials", get(credentials::list).post(credentials::create))
         .route("/tenants/{tenant}/credentials/{id}", delete(credentials::revoke))
+        .route("/tenants/{tenant}/schemas", get(schemas::list))
+        .route("/tenants/{tenant}/schemas/{urn}", get(schemas::get).put(schemas::put).delete(schemas::delete))
         .route("/clients", get(clients::list).post(clients::create))
         .route("/clients/{id}", delete(clients::delete))
         .route("/admins", get(admins::list).post(admins::create))

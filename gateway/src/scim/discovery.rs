@@ -19,9 +19,8 @@ use crate::{App, Config};
 /// What the documents are made of.
 pub(crate) struct Documents {
     service_provider: ServiceProvider,
+    /// Without what tenants add ([`crate::schemas`]).
     pub(crate) user: ResourceType,
-    /// As a tenant without groups has it.
-    user_without_groups: ResourceType,
     pub(crate) group: Arc<ResourceType>,
 }
 
@@ -51,28 +50,31 @@ impl Documents {
                 primary: true,
             }],
         };
-        let user = ResourceType::user();
-        let mut user_without_groups = user.clone();
-        Arc::make_mut(&mut user_without_groups.schema).attributes.retain(|attribute| attribute.name != "groups");
-        Self { service_provider, user, user_without_groups, group: Arc::new(ResourceType::group()) }
+        Self { service_provider, user: ResourceType::user(), group: Arc::new(ResourceType::group()) }
     }
 
     fn service_provider(&self, policy: Policy) -> ServiceProvider {
         ServiceProvider { patch: policy.has_patch(), ..self.service_provider.clone() }
     }
+}
 
-    fn resource_types(&self, policy: Policy) -> Vec<&ResourceType> {
-        if policy.has_groups() { vec![&self.user, &self.group] } else { vec![&self.user_without_groups] }
+/// The types of the tenant's resources, with its extensions.
+async fn types(app: &App, caller: &Caller) -> Result<Vec<Arc<ResourceType>>> {
+    let user = app.schemas.user(caller).await?;
+    if caller.policy().has_groups() {
+        return Ok(vec![user, app.discovery.group.clone()]);
     }
+    Ok(vec![Arc::new(crate::schemas::without_groups(&user))])
+}
 
-    fn schemas(&self, policy: Policy) -> Vec<&Schema> {
-        let mut schemas = Vec::new();
-        for resource_type in self.resource_types(policy) {
-            schemas.push(&*resource_type.schema);
-            schemas.extend(resource_type.extensions.iter().map(|extension| &*extension.schema));
-        }
-        schemas
+/// The schemas they are made of.
+fn schemas_of(types: &[Arc<ResourceType>]) -> Vec<&Schema> {
+    let mut schemas = Vec::new();
+    for one in types {
+        schemas.push(&*one.schema);
+        schemas.extend(one.extensions.iter().map(|extension| &*extension.schema));
     }
+    schemas
 }
 
 pub(crate) async fn service_provider_config(
@@ -90,7 +92,7 @@ pub(crate) async fn resource_types(
     params: Params,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    Ok(list(app.discovery.resource_types(caller.policy()).iter().map(|one| one.to_json(&caller.base)).collect()))
+    Ok(list(types(&app, &caller).await?.iter().map(|one| one.to_json(&caller.base)).collect()))
 }
 
 pub(crate) async fn resource_type(
@@ -100,7 +102,7 @@ pub(crate) async fn resource_type(
     Id(name): Id,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    let found = app.discovery.resource_types(caller.policy()).into_iter().find(|one| one.name == name);
+    let found = types(&app, &caller).await?.into_iter().find(|one| one.name == name);
     let found = found.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "no such resource type: /ResourceTypes lists those that there are")
     })?;
@@ -109,7 +111,8 @@ pub(crate) async fn resource_type(
 
 pub(crate) async fn schemas(State(app): State<App>, caller: Caller, params: Params) -> Result<Response> {
     refuse_filter(&params)?;
-    Ok(list(app.discovery.schemas(caller.policy()).iter().map(|one| one.to_json(&caller.base)).collect()))
+    let types = types(&app, &caller).await?;
+    Ok(list(schemas_of(&types).iter().map(|one| one.to_json(&caller.base)).collect()))
 }
 
 pub(crate) async fn schema(
@@ -119,7 +122,8 @@ pub(crate) async fn schema(
     Id(urn): Id,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    let found = app.discovery.schemas(caller.policy()).into_iter().find(|one| one.id.eq_ignore_ascii_case(&urn));
+    let types = types(&app, &caller).await?;
+    let found = schemas_of(&types).into_iter().find(|one| one.id.eq_ignore_ascii_case(&urn));
     let found = found.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "no such schema: /Schemas lists those that there are")
     })?;

@@ -34,9 +34,9 @@ pub(crate) async fn search(State(app): State<App>, caller: Caller, Body(body): B
         return users::page(&app, &caller, params).await;
     }
     let page = params.page(&app.config);
-    let (user, group) = (&app.discovery.user, &*app.discovery.group);
-    let of_users = params.within(user, group);
-    let of_groups = params.within(group, user);
+    let (user, group) = (app.schemas.user(&caller).await?, &*app.discovery.group);
+    let of_users = params.within(&user, group);
+    let of_groups = params.within(group, &user);
     match page.cursor.as_deref() {
         None => by_index(&app, &caller, &of_users, &of_groups, page).await,
         Some(_) if page.start_index != 0 => {
@@ -60,10 +60,12 @@ async fn by_index(
     let (start, count) = (page.start_index, page.count.unwrap_or(0));
     let found = users::find(app, caller, of_users, page).await?;
     let shown = i64::try_from(found.users.len()).unwrap_or(i64::MAX);
+    // Fewer users than fit are the last ones, or large ones.
+    let was_last = start - 1 + shown >= found.total;
     // What of the page lies behind the last user. When users come and go in between it may be off by as many.
     let rest = Page {
         start_index: (start - found.total).max(1),
-        count: Some(if start - 1 + count > found.total { count - shown } else { 0 }),
+        count: Some(if was_last { count - shown } else { 0 }),
         cursor: None,
     };
     let shape = groups::shape(app, caller, of_groups)?;

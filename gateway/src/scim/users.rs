@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ::scim::discovery::List;
 use ::scim::list_response;
 use ::scim::project::Projection;
+use ::scim::schema::ResourceType;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
@@ -18,8 +19,8 @@ use super::render::{self, Reply, promised};
 use super::request::{Body, Caller, Id, Params};
 use super::terms;
 use super::write::{self, Kind, Write, Written};
-use crate::App;
 use crate::error::Result;
+use crate::{App, schemas};
 
 pub(crate) async fn create(
     State(app): State<App>,
@@ -27,9 +28,10 @@ pub(crate) async fn create(
     params: Params,
     Body(body): Body,
 ) -> Result<Response> {
-    let projection = params.projection(&app.discovery.user)?;
+    let of = app.schemas.user(&caller).await?;
+    let projection = params.projection(&of)?;
     let done = write::run(&app, &caller, Kind::User, Write::Create { body }).await?;
-    written(&app, &caller, &projection, done).await
+    written(&app, &caller, &of, &projection, done).await
 }
 
 pub(crate) async fn get(
@@ -39,7 +41,8 @@ pub(crate) async fn get(
     headers: HeaderMap,
     Id(id): Id,
 ) -> Result<Response> {
-    let projection = params.projection(&app.discovery.user)?;
+    let of = app.schemas.user(&caller).await?;
+    let projection = params.projection(&of)?;
     let request = caller.call(GetUserRequest { context: caller.context(), id })?;
     let answer = app.clients.users.clone().get_user(request).await?.into_inner();
     let stored = promised(answer.resource, "GetUser answered without the user")?;
@@ -48,10 +51,10 @@ pub(crate) async fn get(
     let user = User::new(&stored, groups.remove(&stored.id));
     if etag::if_none_match(&headers, &user.tag) {
         let reply = Reply::new(StatusCode::NOT_MODIFIED);
-        return Ok(reply.about(&stored, &app.discovery.user, &caller.base, &user.tag).empty());
+        return Ok(reply.about(&stored, &of, &caller.base, &user.tag).empty());
     }
-    let body = user.shown(&app, &caller, &projection)?;
-    Ok(Reply::new(StatusCode::OK).about(&stored, &app.discovery.user, &caller.base, &user.tag).json(&body))
+    let body = user.shown(&of, &caller, &projection)?;
+    Ok(Reply::new(StatusCode::OK).about(&stored, &of, &caller.base, &user.tag).json(&body))
 }
 
 pub(crate) async fn list(State(app): State<App>, caller: Caller, params: Params) -> Result<Response> {
@@ -70,10 +73,11 @@ pub(crate) async fn replace(
     Id(id): Id,
     Body(body): Body,
 ) -> Result<Response> {
-    let projection = params.projection(&app.discovery.user)?;
+    let of = app.schemas.user(&caller).await?;
+    let projection = params.projection(&of)?;
     let replace = Write::Replace { id, body, precondition: etag::if_match(&headers) };
     let done = write::run(&app, &caller, Kind::User, replace).await?;
-    written(&app, &caller, &projection, done).await
+    written(&app, &caller, &of, &projection, done).await
 }
 
 pub(crate) async fn patch(
@@ -84,10 +88,11 @@ pub(crate) async fn patch(
     Id(id): Id,
     Body(body): Body,
 ) -> Result<Response> {
-    let projection = params.projection(&app.discovery.user)?;
+    let of = app.schemas.user(&caller).await?;
+    let projection = params.projection(&of)?;
     let patch = Write::Patch { id, body, precondition: etag::if_match(&headers) };
     let done = write::run(&app, &caller, Kind::User, patch).await?;
-    written(&app, &caller, &projection, done).await
+    written(&app, &caller, &of, &projection, done).await
 }
 
 pub(crate) async fn delete(
@@ -124,7 +129,8 @@ pub(super) struct Found {
 
 /// That page of the users which the parameters ask for.
 pub(super) async fn find(app: &App, caller: &Caller, params: &Params, page: Page) -> Result<Found> {
-    let projection = params.projection(&app.discovery.user)?;
+    let of = app.schemas.user(caller).await?;
+    let projection = params.projection(&of)?;
     let request = caller.call(ListUsersRequest {
         context: caller.context(),
         page: Some(page),
@@ -137,13 +143,19 @@ pub(super) async fn find(app: &App, caller: &Caller, params: &Params, page: Page
     let mut groups = groups_of(app, caller, &projection, &answer.resources).await?;
     let mut users = Vec::with_capacity(answer.resources.len());
     for stored in &answer.resources {
-        users.push(User::new(stored, groups.remove(&stored.id)).shown(app, caller, &projection)?);
+        users.push(User::new(stored, groups.remove(&stored.id)).shown(&of, caller, &projection)?);
     }
     Ok(Found { users, total: answer.total_results, next_cursor: answer.next_cursor })
 }
 
 /// The answer to a write of this user.
-async fn written(app: &App, caller: &Caller, projection: &Projection, done: Written) -> Result<Response> {
+async fn written(
+    app: &App,
+    caller: &Caller,
+    of: &ResourceType,
+    projection: &Projection,
+    done: Written,
+) -> Result<Response> {
     let reply = Reply::new(done.status).wrote(&done);
     let stored = promised(done.resource, "a write was answered without the user")?;
     // The write is done, so membership being away must not make it look failed.
@@ -159,8 +171,8 @@ async fn written(app: &App, caller: &Caller, projection: &Projection, done: Writ
         }
     };
     let user = User::new(&stored, groups);
-    let body = user.shown(app, caller, projection)?;
-    Ok(reply.about(&stored, &app.discovery.user, &caller.base, &user.tag).json(&body))
+    let body = user.shown(of, caller, projection)?;
+    Ok(reply.about(&stored, of, &caller.base, &user.tag).json(&body))
 }
 
 /// The groups of a page of users in one call, by user id; nothing when the client does not want to see them or the tenant
@@ -194,10 +206,11 @@ impl<'a> User<'a> {
         Self { stored, tag: etag::with_groups(stored.version, &groups), groups }
     }
 
-    fn shown(&self, app: &App, caller: &Caller, projection: &Projection) -> Result<Value> {
-        let mut user = render::resource(self.stored, &app.discovery.user, &caller.base, &self.tag)?;
+    fn shown(&self, of: &ResourceType, caller: &Caller, projection: &Projection) -> Result<Value> {
+        let mut user = render::resource(self.stored, of, &caller.base, &self.tag)?;
+        schemas::list_used(of, &mut user);
         render::add_groups(&mut user, &self.groups, &caller.base);
-        projection.apply(&app.discovery.user, &mut user);
+        projection.apply(of, &mut user);
         Ok(Value::Object(user))
     }
 }

@@ -29,7 +29,7 @@ async fn a_new_tenant_comes_with_url_and_token() {
     );
     assert_eq!(answer.header("location"), format!("/admin/v1/tenants/{id}"));
     assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!(fixture.one_call("CreateTenant").authorization, format!("Bearer jwt-for-{ADMIN}"));
+    assert_eq!(fixture.one_call("CreateTenant").metadata("authorization"), format!("Bearer jwt-for-{ADMIN}"));
 
     let ziflow = fixture.send("POST", "/admin/v1/tenants", r#"{"name":"z","preset":"ziflow"}"#).await;
     assert_eq!(ziflow.json()["base_url"], "http://scim.test/v1/scim/v2");

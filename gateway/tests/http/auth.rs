@@ -63,7 +63,7 @@ async fn every_call_carries_the_tenants_access_token_and_context() {
     let headers = [("x-request-id", "corr-1")];
     fixture.send_with("GET", "/scim/v2/Users?filter=userName+eq+%22a%22", "", &headers).await;
     let call = fixture.one_call("ListUsers");
-    assert_eq!(call.authorization, format!("Bearer jwt-for-{SECRET}"));
+    assert_eq!(call.metadata("authorization"), format!("Bearer jwt-for-{SECRET}"));
     for part in [&*fixture.tenant.to_string(), "Okta", "corr-1", r#"userName eq \"a\""#] {
         assert!(call.message.contains(part), "{part} in {}", call.message);
     }

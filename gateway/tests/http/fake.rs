@@ -22,6 +22,7 @@ use proto::membership::v1 as membership;
 use proto::token::v1 as token;
 use scim::ErrorKind;
 use serde_json::Value;
+use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::ServiceExt;
@@ -53,6 +54,8 @@ pub struct World {
     /// How many groups a list announces; it sends two.
     pub announced: Mutex<i64>,
     pub warnings: Mutex<Vec<Warning>>,
+    /// The extension schemas of every tenant.
+    pub extensions: Mutex<Vec<identity::Extension>>,
     pub list_filter: Mutex<String>,
     /// GetUser panics, which in process reaches the gateway.
     pub panicking: AtomicBool,
@@ -64,8 +67,15 @@ pub struct World {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub rpc: &'static str,
-    pub authorization: String,
+    metadata: MetadataMap,
     pub message: String,
+}
+
+impl Call {
+    /// A header that came with it; empty when there was none.
+    pub fn metadata(&self, name: &str) -> &str {
+        self.metadata.get(name).map_or("", |value| value.to_str().unwrap())
+    }
 }
 
 #[derive(Clone)]
@@ -129,6 +139,7 @@ impl Fixture {
             break_after: Mutex::default(),
             announced: Mutex::new(2),
             warnings: Mutex::default(),
+            extensions: Mutex::default(),
             list_filter: Mutex::default(),
             panicking: AtomicBool::new(false),
             gate: Mutex::default(),
@@ -224,7 +235,9 @@ impl Fixture {
     }
 
     pub fn all_calls(&self) -> Vec<&'static str> {
-        self.world.calls.lock().unwrap().iter().map(|call| call.rpc).filter(|rpc| *rpc != "Resolve").collect()
+        let calls = self.world.calls.lock().unwrap();
+        // What the gateway remembers is asked for by whoever comes first.
+        calls.iter().map(|call| call.rpc).filter(|rpc| !matches!(*rpc, "Resolve" | "ListExtensions")).collect()
     }
 
     pub fn one_call(&self, rpc: &str) -> Call {
@@ -238,7 +251,8 @@ impl Fake {
     fn identity(&self) -> Transport {
         transport(
             Routes::new(identity::users_server::UsersServer::new(self.clone()))
-                .add_service(identity::tenant_data_server::TenantDataServer::new(self.clone())),
+                .add_service(identity::tenant_data_server::TenantDataServer::new(self.clone()))
+                .add_service(identity::schemas_server::SchemasServer::new(self.clone())),
         )
     }
 
@@ -263,11 +277,9 @@ impl Fake {
 
     /// Records the call, then fails if it is to fail.
     fn take<T: std::fmt::Debug>(&self, rpc: &'static str, request: Request<T>) -> Result<T, Status> {
-        let authorization =
-            request.metadata().get("authorization").map_or("", |value| value.to_str().unwrap());
         let call = Call {
             rpc,
-            authorization: authorization.to_owned(),
+            metadata: request.metadata().clone(),
             message: format!("{:?}", request.get_ref()),
         };
         self.0.calls.lock().unwrap().push(call);
@@ -413,6 +425,47 @@ impl identity::users_server::Users for Fake {
     ) -> Reply<identity::DeleteUserResponse> {
         self.take("DeleteUser", request)?;
         Ok(Response::new(identity::DeleteUserResponse { revision: "i.44".into(), change: change(4, true) }))
+    }
+}
+
+#[tonic::async_trait]
+impl identity::schemas_server::Schemas for Fake {
+    async fn list_extensions(
+        &self,
+        request: Request<identity::ListExtensionsRequest>,
+    ) -> Result<Response<identity::ListExtensionsResponse>, Status> {
+        self.take("ListExtensions", request)?;
+        let extensions = self.0.extensions.lock().unwrap().clone();
+        Ok(Response::new(identity::ListExtensionsResponse { extensions }))
+    }
+
+    async fn get_extension(
+        &self,
+        request: Request<identity::GetExtensionRequest>,
+    ) -> Result<Response<identity::GetExtensionResponse>, Status> {
+        self.take("GetExtension", request)?;
+        let extension = self.0.extensions.lock().unwrap().first().cloned();
+        Ok(Response::new(identity::GetExtensionResponse { extension }))
+    }
+
+    async fn put_extension(
+        &self,
+        request: Request<identity::PutExtensionRequest>,
+    ) -> Result<Response<identity::PutExtensionResponse>, Status> {
+        let identity::PutExtensionRequest { document, required, .. } = self.take("PutExtension", request)?;
+        let extension = identity::Extension { document, required, version: 1, ..Default::default() };
+        *self.0.extensions.lock().unwrap() = vec![extension.clone()];
+        let (extension, revision) = (Some(extension), "1".into());
+        Ok(Response::new(identity::PutExtensionResponse { extension, revision }))
+    }
+
+    async fn delete_extension(
+        &self,
+        request: Request<identity::DeleteExtensionRequest>,
+    ) -> Result<Response<identity::DeleteExtensionResponse>, Status> {
+        self.take("DeleteExtension", request)?;
+        self.0.extensions.lock().unwrap().clear();
+        Ok(Response::new(identity::DeleteExtensionResponse { revision: "2".into() }))
     }
 }
 

@@ -111,7 +111,7 @@ async fn auto_reads_the_first_recognised_request_as_its_client_and_tells_once() 
         assert_eq!(fixture.send_with("GET", "/scim/v2/Users", "", &okta).await.status, StatusCode::OK);
     }
     let pin = fixture.one_call("PinDialect");
-    assert_eq!(pin.authorization, format!("Bearer jwt-for-{SECRET}"));
+    assert_eq!(pin.metadata("authorization"), format!("Bearer jwt-for-{SECRET}"));
     assert!(
         pin.message.contains("Okta") && pin.message.contains(&fixture.tenant.to_string()),
         "{}",
@@ -173,7 +173,7 @@ async fn an_administrator_changes_what_is_named() {
         (&json!(2), &json!("http://scim.test/scim/v2"))
     );
     let call = fixture.one_call("UpdateTenant");
-    assert_eq!(call.authorization, format!("Bearer jwt-for-{ADMIN}"));
+    assert_eq!(call.metadata("authorization"), format!("Bearer jwt-for-{ADMIN}"));
     for part in [
         "expected_version: 1",
         "dialect_setting: Auto",

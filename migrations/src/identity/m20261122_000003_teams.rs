@@ -46,6 +46,9 @@ fn tables(uuid: &str, text: &str) -> String {
             FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id) ON DELETE CASCADE
         );
         CREATE INDEX user_teams_user ON user_teams (tenant_id, user_id);
+
+        -- The `urn_key` of the extension whose `role` and `teams` these are.
+        ALTER TABLE schema_states ADD COLUMN role_and_teams {text};
         "
     )
 }

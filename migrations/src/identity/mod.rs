@@ -2,6 +2,8 @@
 
 mod m20261122_000001_users;
 mod m20261122_000002_extension_schemas;
+mod m20261122_000003_teams;
+mod m20261122_000004_purged_tenants;
 
 use sea_orm_migration::prelude::*;
 
@@ -14,6 +16,8 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_users::Migration),
             Box::new(m20261122_000002_extension_schemas::Migration),
+            Box::new(m20261122_000003_teams::Migration),
+            Box::new(m20261122_000004_purged_tenants::Migration),
         ]
     }
 

@@ -2,6 +2,7 @@
 
 mod m20261122_000001_groups;
 mod m20261122_000002_role_and_teams;
+mod m20261122_000003_purged_tenants;
 
 use sea_orm_migration::prelude::*;
 
@@ -14,6 +15,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_groups::Migration),
             Box::new(m20261122_000002_role_and_teams::Migration),
+            Box::new(m20261122_000003_purged_tenants::Migration),
         ]
     }
 

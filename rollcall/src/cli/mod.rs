@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod credential;
 pub(crate) mod key;
+pub(crate) mod schema;
 mod settings;
 mod table;
 pub(crate) mod tenant;

@@ -40,11 +40,14 @@ pub struct Service {
 
 impl Service {
     /// The full names of its gRPC services, for health and reflection.
-    pub const NAMES: [&'static str; 4] = [
+    pub const NAMES: [&'static str; 7] = [
         "rollcall.identity.v1.Users",
         "rollcall.identity.v1.Directory",
         "rollcall.identity.v1.Changes",
         "rollcall.identity.v1.TenantData",
+        "rollcall.identity.v1.Schemas",
+        "rollcall.identity.v1.Teams",
+        "rollcall.identity.v1.Roles",
     ];
 
     /// On a migrated database (`migrations::up(db.migrator(), migrations::Service::Identity)`). Every replica needs the

@@ -90,7 +90,6 @@ pub struct Record {
 /// # Errors
 /// The database's.
 pub async fn append<C: ConnectionTrait>(transaction: &C, entry: Entry) -> Result<Position> {
-    let Entry { tenant, resource, version, kind, payload, at } = entry;
     let backend = transaction.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => {
@@ -102,16 +101,48 @@ pub async fn append<C: ConnectionTrait>(transaction: &C, entry: Entry) -> Result
              VALUES (?, ?, ?, ?, ?, ?) RETURNING CAST(xid AS text) AS xid, seq"
         }
     };
-    let values: [Value; 6] = [
-        tenant.uuid().into(),
-        resource.into(),
-        version.into(),
-        kind.into(),
-        payload.into(),
-        at.micros().into(),
-    ];
-    let row = transaction.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    let row = transaction.query_one_raw(entry.insert(backend, sql)).await?;
     position(&row.ok_or_else(|| Error::internal("the change log returned no position"))?)
+}
+
+/// As [`append`], unless the tenant was purged: for services whose data of a tenant is deleted with it. Every transaction
+/// that leaves something behind must append, so that nothing comes after the deletion ([`super::purged`]).
+///
+/// # Errors
+/// `Unauthenticated` when the tenant was purged; the transaction must not be committed then.
+pub async fn append_for_living<C: ConnectionTrait>(transaction: &C, entry: Entry) -> Result<Position> {
+    let backend = transaction.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "INSERT INTO change_log (tenant_id, resource_id, version, kind, payload, at_us) \
+             SELECT $1::uuid, $2::uuid, $3::bigint, $4::text, $5::jsonb, $6::bigint \
+             WHERE NOT EXISTS (SELECT 1 FROM purged_tenants WHERE tenant_id = $1::uuid) \
+             RETURNING xid::text AS xid, seq"
+        }
+        _ => {
+            "INSERT INTO change_log (tenant_id, resource_id, version, kind, payload, at_us) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 \
+             WHERE NOT EXISTS (SELECT 1 FROM purged_tenants WHERE tenant_id = ?1) \
+             RETURNING CAST(xid AS text) AS xid, seq"
+        }
+    };
+    let row = transaction.query_one_raw(entry.insert(backend, sql)).await?;
+    position(&row.ok_or_else(super::purged::gone)?)
+}
+
+impl Entry {
+    fn insert(self, backend: DbBackend, sql: &str) -> Statement {
+        let Entry { tenant, resource, version, kind, payload, at } = self;
+        let values: [Value; 6] = [
+            tenant.uuid().into(),
+            resource.into(),
+            version.into(),
+            kind.into(),
+            payload.into(),
+            at.micros().into(),
+        ];
+        Statement::from_sql_and_values(backend, sql, values)
+    }
 }
 
 /// The changes after `after`, oldest first, at most `limit`.

@@ -9,10 +9,12 @@ pub mod cursor;
 pub mod filter;
 pub mod page;
 mod patience;
+pub mod purged;
 mod sqlite;
 mod write;
 
 pub use patience::Patience;
+pub(crate) use patience::{is_exhausted, ran_out};
 pub use write::TxFuture;
 
 use std::path::PathBuf;
@@ -50,6 +52,7 @@ pub enum Config {
 #[derive(Clone)]
 pub struct Database {
     reader: DatabaseConnection,
+    readers: u32,
     writer: write::Writer,
 }
 
@@ -83,13 +86,12 @@ impl Database {
                 });
                 let mut writing = options.clone();
                 writing.max_connections(1).min_connections(1);
-                let writing = sea_orm::Database::connect(writing).await?;
+                let writer = write::Writer::shared_commits(writing, patience.write).await?;
                 options.max_connections(SQLITE_READERS).map_sqlx_sqlite_pool_opts(move |pool| {
                     patience::interrupting(pool.test_before_acquire(false), patience.statement)
                 });
                 let reader = sea_orm::Database::connect(options).await?;
-                let writer = write::Writer::shared_commits(writing, patience.write);
-                Ok(Self { reader, writer })
+                Ok(Self { reader, readers: SQLITE_READERS, writer })
             }
             Config::Postgres { url, schema, max_connections } => {
                 let mut options = ConnectOptions::new(url.expose_secret());
@@ -107,7 +109,7 @@ impl Database {
                 }
                 let reader = sea_orm::Database::connect(options).await?;
                 let writer = write::Writer::transactions(reader.clone(), patience.write);
-                Ok(Self { reader, writer })
+                Ok(Self { reader, readers: *max_connections, writer })
             }
         }
     }
@@ -125,6 +127,11 @@ impl Database {
     /// Which kind of database this is.
     pub fn backend(&self) -> DbBackend {
         self.reader.get_database_backend()
+    }
+
+    /// How many statements of one tenant may read at once ([`crate::fairness`]): some three in eight of what there is.
+    pub fn share_of_a_tenant(&self) -> usize {
+        usize::try_from(self.readers * 3 / 8).unwrap_or(1).max(1)
     }
 
     /// Counts committed writes of this process: whoever follows the change log waits for it to move, and polls for what

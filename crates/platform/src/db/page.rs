@@ -4,16 +4,21 @@
 //! is in the order is met exactly once, whatever is inserted or deleted around it. The default order is that of creation,
 //! in which nothing ever moves.
 
+use futures::TryStreamExt;
 use proto::common::v1::Page;
 use scim::ErrorKind;
-use sea_orm::QueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait, Order as Direction, SelectStatement};
+use sea_orm::{DatabaseConnection, QueryResult, StreamTrait};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::cursor::Cursors;
 use super::filter::{SortKey, SortValue};
 use crate::error::{Error, Result};
+
+/// Bytes of resources after which a page ends, full or not: a page must fit into one message, and into memory. A client
+/// sees from `itemsPerPage` where to go on (RFC 7644, section 3.4.2.4: the server may return fewer than `count`).
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The column that [`Order::apply`] adds to the selection for [`Order::place`].
 const KEY: &str = "sort_key";
@@ -154,6 +159,41 @@ impl Order {
         Ok(Place { value, id })
     }
 
+    /// Reads the page of `select` that `wanted` names: as many rows as it may have, and no more than [`PAGE_BYTES`] of them
+    /// but for the first. `item` makes something of a row and says how many bytes that is.
+    ///
+    /// # Errors
+    /// The database's, and what `item` returns.
+    pub async fn read<T>(
+        &self,
+        db: &DatabaseConnection,
+        mut select: SelectStatement,
+        wanted: &Wanted,
+        item: impl Fn(&QueryResult) -> Result<Item<T>> + Send,
+    ) -> Result<Taken<T>> {
+        self.apply(&mut select, wanted);
+        let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX);
+        let mut taken = Taken { items: Vec::new(), next: None };
+        let mut last = None;
+        let mut room = PAGE_BYTES;
+        let mut rows = db.stream(&select).await?;
+        while let Some(row) = rows.try_next().await? {
+            let is_full = taken.items.len() == limit;
+            let Item { id, bytes, value } = item(&row)?;
+            if is_full || (bytes > room && !taken.items.is_empty()) {
+                // There is another page, and with cursors it begins here.
+                taken.next = last;
+                return Ok(taken);
+            }
+            room = room.saturating_sub(bytes);
+            if matches!(wanted, Wanted::Cursor { .. }) {
+                last = Some(self.place(&row, id)?);
+            }
+            taken.items.push(value);
+        }
+        Ok(taken)
+    }
+
     fn behind(&self, place: &Place) -> Expr {
         let behind_id = self.beyond(self.id.clone(), place.id.into());
         let Some(key) = &self.key else { return behind_id };
@@ -183,6 +223,44 @@ impl Order {
     }
 }
 
+/// A row of a page.
+pub struct Item<T> {
+    /// Its id column.
+    pub id: Uuid,
+    /// About how large it is on the wire.
+    pub bytes: usize,
+    /// What was made of it.
+    pub value: T,
+}
+
+/// A page that was read.
+#[derive(Debug)]
+pub struct Taken<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Where the next page begins; none on the last page and with paging by index.
+    pub next: Option<Place>,
+}
+
+/// The length of a value as JSON text.
+pub fn json_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    let text = |text: &str| {
+        // `\n` is two bytes, other control characters are up to six.
+        let escaped = text.bytes().filter(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')).count();
+        text.len() + 2 + 5 * escaped
+    };
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 24,
+        Value::String(string) => text(string),
+        Value::Array(items) => 2 + items.iter().map(|item| json_bytes(item) + 1).sum::<usize>(),
+        Value::Object(map) => {
+            2 + map.iter().map(|(name, value)| text(name) + json_bytes(value) + 2).sum::<usize>()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +275,17 @@ mod tests {
         assert_eq!(read(page(0, None)).unwrap(), Wanted::Index { offset: 0, limit: 100 });
         assert_eq!(read(page(-5, Some(-1))).unwrap(), Wanted::Index { offset: 0, limit: 0 });
         assert_eq!(read(page(11, Some(5000))).unwrap(), Wanted::Index { offset: 10, limit: 1000 });
+    }
+
+    #[test]
+    fn the_length_of_json_is_not_underestimated() {
+        let value = serde_json::json!({
+            "text": "plain \u{1}\u{2}\"\\\n\u{e9}", "list": [1, -2.5e300, null, true, [], {}], "deep": { "a": { "b": "c" } },
+        });
+        let exact = value.to_string().len();
+        assert!((exact..exact + 150).contains(&json_bytes(&value)), "{exact} {}", json_bytes(&value));
+        let long = serde_json::Value::from("x".repeat(10_000));
+        assert_eq!(json_bytes(&long), 10_002);
     }
 
     #[test]

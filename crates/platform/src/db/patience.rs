@@ -48,7 +48,23 @@ async fn arm(connection: &mut SqliteConnection, limit: Duration) -> Result<(), s
 
 /// Whether the database gave up a statement that took too long: SQLITE_INTERRUPT, query_canceled.
 pub(crate) fn ran_out(error: &DbErr) -> bool {
-    let (DbErr::Exec(SqlxError(cause)) | DbErr::Query(SqlxError(cause))) = error else { return false };
-    let code = cause.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("9" | "57014"))
+    matches!(code(error).as_deref(), Some("9" | "57014"))
+}
+
+/// Whether the database lacks room, memory or a working disk, or is shutting down: its trouble, which passes. SQLite's
+/// primary code is the low byte of the number; PostgreSQL's codes have five characters.
+pub(crate) fn is_exhausted(error: &DbErr) -> bool {
+    const NOMEM: u32 = 7;
+    const IOERR: u32 = 10;
+    const FULL: u32 = 13;
+    let Some(code) = code(error) else { return false };
+    match code.len() {
+        5 => code.starts_with("53") || code.starts_with("57P") || code.starts_with("58"),
+        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, NOMEM | IOERR | FULL)),
+    }
+}
+
+fn code(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(SqlxError(cause)) | DbErr::Query(SqlxError(cause))) = error else { return None };
+    cause.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
 }

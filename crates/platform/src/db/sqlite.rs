@@ -1,4 +1,9 @@
 //! SQLite's one writer. Jobs that wait share a transaction, each in a savepoint: one fsync answers them all.
+//!
+//! When the disk is full or fails, SQLite may roll the whole transaction back by itself, and the driver's count of open
+//! transactions is wrong from then on: its next "BEGIN" would be a savepoint and its "COMMIT" no commit. So the first error
+//! of a transaction's own statements (begin, savepoint, release, rollback, commit) fails everybody in the batch and
+//! costs the connection.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -7,9 +12,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::write::{TxFuture, took_too_long};
@@ -21,10 +27,13 @@ const JOBS_PER_COMMIT: usize = 128;
 const UNWATCHED: Duration = Duration::from_secs(1);
 
 type Run = Box<
-    dyn for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = Answer> + Send + 'c>> + Send,
+    dyn for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = (Answer, Intact)> + Send + 'c>>
+        + Send,
 >;
+/// Whether the transaction is still what the driver takes it for.
+type Intact = Result<(), DbErr>;
 /// Tells the waiting caller; called once it is known whether the commit succeeded.
-type Answer = Box<dyn FnOnce(Result<(), Arc<sea_orm::DbErr>>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), Arc<DbErr>>) + Send>;
 
 pub(super) struct Job {
     run: Run,
@@ -49,7 +58,11 @@ where
                 let _ = tokio::time::timeout(patience.saturating_sub(UNWATCHED), watched.cancelled()).await;
                 took_too_long(patience)
             };
-            let outcome = in_savepoint(transaction, &work, stopped).await;
+            let (outcome, intact) = match in_savepoint(transaction, &work, stopped).await {
+                Ok(outcome) => (outcome, Ok(())),
+                // What it says is not heard: the whole batch fails.
+                Err(error) => (Err(Error::internal("the transaction is broken")), Err(error)),
+            };
             let answer: Answer = Box::new(move |committed| {
                 let outcome = match committed {
                     Ok(()) => outcome,
@@ -61,23 +74,27 @@ where
                 // The caller may have gone away; what is committed stays committed.
                 let _ = reply.send(outcome);
             });
-            answer
+            (answer, intact)
         })
     });
     let job = Job { run, abandoned };
     queue
         .try_send(job)
         .map_err(|_| Error::unavailable("too many writes are waiting for the database; try again shortly"))?;
-    answer.await.map_err(|_| Error::unavailable("the server is stopping; the change was not made"))?
+    answer.await.map_err(|_| {
+        Error::unavailable(
+            "the change was not made: the server is stopping or its database fails; try again shortly",
+        )
+    })?
 }
 
 /// Runs `work` unless `stopped` comes first. A statement under way is not interrupted, which would roll back what other jobs
-/// did in this transaction: `work` ends with it.
+/// did in this transaction: `work` ends with it. The outer error is the savepoint's own.
 async fn in_savepoint<T, F>(
     transaction: &DatabaseTransaction,
     work: &F,
     stopped: impl Future<Output = Error>,
-) -> Result<T>
+) -> Result<Result<T>, DbErr>
 where
     F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
 {
@@ -86,65 +103,99 @@ where
         outcome = AssertUnwindSafe(work(&savepoint)).catch_unwind() => outcome,
         error = stopped => Ok(Err(error)),
     };
-    match outcome {
-        Ok(Ok(value)) => {
+    match outcome.unwrap_or_else(|_| Err(Error::internal("a transaction panicked"))) {
+        Ok(value) => {
             savepoint.commit().await?;
-            Ok(value)
+            Ok(Ok(value))
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             savepoint.rollback().await?;
-            Err(error)
+            Ok(Err(error))
         }
-        Err(_) => {
-            savepoint.rollback().await?;
-            Err(Error::internal("a transaction panicked"))
+    }
+}
+
+/// The writing connection, and how to make it anew.
+pub(super) struct Connection {
+    options: ConnectOptions,
+    current: DatabaseConnection,
+}
+
+impl Connection {
+    /// Opens it; `options` allow one connection.
+    pub(super) async fn open(options: ConnectOptions) -> Result<Self, DbErr> {
+        let current = sea_orm::Database::connect(options.clone()).await?;
+        Ok(Self { options, current })
+    }
+
+    /// As it is now; another one after a failure.
+    pub(super) fn current(&self) -> &DatabaseConnection {
+        &self.current
+    }
+
+    async fn renew(&mut self) {
+        let closed = self.current.close_by_ref().await;
+        match sea_orm::Database::connect(self.options.clone()).await {
+            Ok(connection) => self.current = connection,
+            // The old one is closed, so that every write fails until a later one gets through here.
+            Err(error) => tracing::error!(%error, ?closed, "the database cannot be opened again: {error}"),
         }
     }
 }
 
 /// Serves the queue until every sender is gone.
 pub(super) async fn run(
-    connection: DatabaseConnection,
+    connection: Arc<Mutex<Connection>>,
     mut jobs: mpsc::Receiver<Job>,
     commits: Arc<watch::Sender<u64>>,
 ) {
     let mut batch = Vec::with_capacity(JOBS_PER_COMMIT);
     while jobs.recv_many(&mut batch, JOBS_PER_COMMIT).await > 0 {
-        let answers = match commit_together(&connection, &mut batch).await {
-            Ok(answers) => answers,
-            Err(error) => {
-                tracing::error!(%error, "a transaction could not be started: {error}");
-                batch.clear();
-                continue;
-            }
-        };
-        if !answers.is_empty() {
+        let mut connection = connection.lock().await;
+        let Batch { answers, committed } = commit_together(&connection.current, &mut batch).await;
+        let committed = committed.map_err(Arc::new);
+        if let Err(error) = &committed {
+            tracing::error!(%error, jobs = answers.len(), "the database did not save a batch of changes: {error}");
+            connection.renew().await;
+        } else if !answers.is_empty() {
             commits.send_modify(|count| *count += 1);
         }
-        for (answer, committed) in answers {
-            answer(committed);
+        for answer in answers {
+            answer(committed.clone());
         }
     }
 }
 
-type Answers = Vec<(Answer, Result<(), Arc<sea_orm::DbErr>>)>;
+/// What became of the jobs of one transaction. Those that were left out are dropped, which tells their callers.
+struct Batch {
+    answers: Vec<Answer>,
+    committed: Result<(), DbErr>,
+}
 
-async fn commit_together(
-    connection: &DatabaseConnection,
-    batch: &mut Vec<Job>,
-) -> Result<Answers, sea_orm::DbErr> {
+async fn commit_together(connection: &DatabaseConnection, batch: &mut Vec<Job>) -> Batch {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..Default::default()
     };
-    let transaction = connection.begin_with_options(options).await?;
     let mut answers = Vec::with_capacity(batch.len());
+    let transaction = match connection.begin_with_options(options).await {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            batch.clear();
+            return Batch { answers, committed: Err(error) };
+        }
+    };
     for job in batch.drain(..) {
         // Nobody waits for it any more, and it has not begun: leave it out.
-        if !job.abandoned.is_cancelled() {
-            answers.push((job.run)(&transaction).await);
+        if job.abandoned.is_cancelled() {
+            continue;
+        }
+        let (answer, intact) = (job.run)(&transaction).await;
+        answers.push(answer);
+        if intact.is_err() {
+            return Batch { answers, committed: intact };
         }
     }
-    let committed = transaction.commit().await.map_err(Arc::new);
-    Ok(answers.into_iter().map(|answer| (answer, committed.clone())).collect())
+    let committed = transaction.commit().await;
+    Batch { answers, committed }
 }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait};
-use tokio::sync::{mpsc, watch};
+use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Database, sqlite};
 use crate::error::{Error, Result};
@@ -21,29 +21,42 @@ const QUEUE: usize = 4096;
 
 #[derive(Clone)]
 pub(super) struct Writer {
+    /// On SQLite the one that was opened first, for the migrator; writes go through `shared`.
     pub(super) connection: DatabaseConnection,
     pub(super) commits: Arc<watch::Sender<u64>>,
-    queue: Option<mpsc::Sender<sqlite::Job>>,
+    shared: Option<Shared>,
     patience: Duration,
+}
+
+/// SQLite's writer.
+#[derive(Clone)]
+struct Shared {
+    queue: mpsc::Sender<sqlite::Job>,
+    connection: Arc<Mutex<sqlite::Connection>>,
 }
 
 impl Writer {
     /// SQLite: a task owns the one writing connection.
-    pub(super) fn shared_commits(connection: DatabaseConnection, patience: Duration) -> Self {
+    pub(super) async fn shared_commits(options: ConnectOptions, patience: Duration) -> Result<Self, DbErr> {
+        let opened = sqlite::Connection::open(options).await?;
+        let connection = opened.current().clone();
         let commits = Arc::new(watch::Sender::new(0));
         let (queue, jobs) = mpsc::channel(QUEUE);
-        tokio::spawn(sqlite::run(connection.clone(), jobs, commits.clone()));
-        Self { connection, commits, queue: Some(queue), patience }
+        let shared = Shared { queue, connection: Arc::new(Mutex::new(opened)) };
+        tokio::spawn(sqlite::run(shared.connection.clone(), jobs, commits.clone()));
+        Ok(Self { connection, commits, shared: Some(shared), patience })
     }
 
     /// PostgreSQL: a transaction each.
     pub(super) fn transactions(connection: DatabaseConnection, patience: Duration) -> Self {
-        Self { connection, commits: Arc::new(watch::Sender::new(0)), queue: None, patience }
+        Self { connection, commits: Arc::new(watch::Sender::new(0)), shared: None, patience }
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
-        drop(self.queue);
-        self.connection.close().await
+        match self.shared {
+            Some(shared) => shared.connection.lock().await.current().close_by_ref().await,
+            None => self.connection.close().await,
+        }
     }
 }
 
@@ -61,12 +74,9 @@ impl Database {
         T: Send + 'static,
         F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T> + Send + Sync + 'static,
     {
-        match &self.writer.queue {
-            Some(queue) => sqlite::submit(queue, self.writer.patience, work).await,
-            None => {
-                let outcome = tokio::time::timeout(self.writer.patience, self.transaction(work)).await;
-                outcome.unwrap_or_else(|_| Err(took_too_long(self.writer.patience)))
-            }
+        match &self.writer.shared {
+            Some(shared) => sqlite::submit(&shared.queue, self.writer.patience, work).await,
+            None => self.transaction(work).await,
         }
     }
 
@@ -103,7 +113,10 @@ impl Database {
         F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
     {
         let transaction = self.writer.connection.begin().await?;
-        match work(&transaction).await {
+        // The commit is not timed: cut off, it would leave nobody knowing whether the change was made.
+        let patience = self.writer.patience;
+        let outcome = tokio::time::timeout(patience, work(&transaction)).await;
+        match outcome.unwrap_or_else(|_| Err(took_too_long(patience))) {
             Ok(value) => {
                 transaction.commit().await?;
                 Ok(value)
@@ -119,7 +132,9 @@ impl Database {
 /// What a change is refused with that kept the database busy for too long. Nothing of it was done.
 pub(super) fn took_too_long(patience: Duration) -> Error {
     let seconds = patience.as_secs_f32();
-    Error::unavailable(format!("the change took longer than {seconds} s and was not made; make smaller changes"))
+    Error::unavailable(format!(
+        "the change took longer than {seconds} s and was not made; make smaller changes"
+    ))
 }
 
 /// Whether PostgreSQL gave the transaction up for another's sake: serialization_failure or deadlock_detected.

@@ -63,7 +63,7 @@ async fn follow(store: &Store, mut position: Position, follower: &mpsc::Sender<A
         let read_to_the_end = changes.is_empty();
         for followed in changes {
             position = followed.position;
-            let change = Some(wire::change(followed.change));
+            let change = followed.change.map(wire::change);
             let answer = WatchChangesResponse { cursor: position.to_string(), change };
             if follower.send(Ok(answer)).await.is_err() {
                 return Ok(());

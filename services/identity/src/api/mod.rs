@@ -2,6 +2,9 @@
 
 mod changes;
 mod directory;
+mod roles;
+mod schemas;
+mod teams;
 mod tenant_data;
 mod users;
 mod wire;
@@ -13,12 +16,14 @@ use platform::db::page::PageSize;
 use platform::transport::MAX_MESSAGE_BYTES;
 use proto::identity::v1::changes_server::ChangesServer;
 use proto::identity::v1::directory_server::DirectoryServer;
+use proto::identity::v1::roles_server::RolesServer;
+use proto::identity::v1::schemas_server::SchemasServer;
+use proto::identity::v1::teams_server::TeamsServer;
 use proto::identity::v1::tenant_data_server::TenantDataServer;
 use proto::identity::v1::users_server::UsersServer;
 use scim::Limits;
 use tonic::service::Routes;
 
-use crate::domain::Schema;
 use crate::store::Store;
 
 /// What every method works with. Clones share it.
@@ -29,7 +34,6 @@ pub(crate) struct Api {
 
 struct Shared {
     store: Store,
-    schema: Schema,
     cursors: Cursors,
     page_size: PageSize,
     limits: Limits,
@@ -37,8 +41,8 @@ struct Shared {
 
 impl Api {
     pub(crate) fn new(store: Store, cursors: Cursors, page_size: PageSize) -> Self {
-        let (schema, limits) = (Schema::new(), Limits::DEFAULT);
-        Self { shared: Arc::new(Shared { store, schema, cursors, page_size, limits }) }
+        let limits = Limits::DEFAULT;
+        Self { shared: Arc::new(Shared { store, cursors, page_size, limits }) }
     }
 
     pub(crate) fn routes(&self) -> Routes {
@@ -47,6 +51,9 @@ impl Api {
             .add_service(DirectoryServer::new(self.clone()))
             .add_service(ChangesServer::new(self.clone()))
             .add_service(TenantDataServer::new(self.clone()))
+            .add_service(SchemasServer::new(self.clone()))
+            .add_service(TeamsServer::new(self.clone()))
+            .add_service(RolesServer::new(self.clone()))
     }
 
     pub(crate) fn add_consumer_services(&self, routes: Routes) -> Routes {

@@ -16,7 +16,7 @@ use scim::filter::{self, Filter};
 use tonic::{Request, Response, Status};
 
 use super::{Api, wire};
-use crate::domain::{self, Reader};
+use crate::domain::{self, Reader, Schema};
 use crate::store::Listing;
 
 #[tonic::async_trait]
@@ -29,7 +29,7 @@ impl Users for Api {
         let (author, dialect) = wire::context(auth::caller(&request)?, message.context.as_ref())?;
         let edit = self.reader(dialect).create(&message.body)?;
 
-        let made = self.shared.store.create(author, &self.shared.schema.user, edit).await?;
+        let made = self.shared.store.create(author, edit).await?;
         Ok(Response::new(CreateUserResponse {
             resource: Some(wire::resource(&made.user)?),
             revision: made.revision.to_string(),
@@ -55,7 +55,7 @@ impl Users for Api {
         let (author, dialect) = wire::context(auth::caller(&request)?, message.context.as_ref())?;
         let tenant = author.tenant.to_string();
         let query = bound_query(&tenant, message);
-        let listing = self.listing(message, dialect, &query)?;
+        let listing = |schema: &Schema| self.listing(message, dialect, &query, schema);
 
         let found = self.shared.store.list(author.tenant, listing).await?;
         let next = found.next.map(|place| self.shared.cursors.seal(&query, &place)).transpose()?;
@@ -75,9 +75,7 @@ impl Users for Api {
         let id = user_id(&id)?;
         let edit = self.reader(dialect).replace(&body)?;
 
-        let schema = self.shared.schema.user.clone();
-        let changed =
-            self.shared.store.change(author, id, wire::precondition(precondition), schema, edit).await?;
+        let changed = self.shared.store.change(author, id, wire::precondition(precondition), edit).await?;
         Ok(Response::new(ReplaceUserResponse {
             resource: Some(wire::resource(&changed.user)?),
             revision: changed.revision.to_string(),
@@ -95,9 +93,7 @@ impl Users for Api {
         let id = user_id(&id)?;
         let edit = self.reader(dialect).patch(&body)?;
 
-        let schema = self.shared.schema.user.clone();
-        let changed =
-            self.shared.store.change(author, id, wire::precondition(precondition), schema, edit).await?;
+        let changed = self.shared.store.change(author, id, wire::precondition(precondition), edit).await?;
         Ok(Response::new(PatchUserResponse {
             resource: Some(wire::resource(&changed.user)?),
             revision: changed.revision.to_string(),
@@ -124,11 +120,17 @@ impl Users for Api {
 
 impl Api {
     fn reader(&self, dialect: &'static Dialect) -> Reader<'_> {
-        Reader { schema: &self.shared.schema, dialect, limits: &self.shared.limits }
+        Reader { dialect, limits: &self.shared.limits }
     }
 
-    fn listing(&self, message: &ListUsersRequest, dialect: &Dialect, query: &[&str]) -> Result<Listing> {
-        let user = &self.shared.schema.user;
+    fn listing(
+        &self,
+        message: &ListUsersRequest,
+        dialect: &Dialect,
+        query: &[&str],
+        schema: &Schema,
+    ) -> Result<Listing> {
+        let user = &schema.user;
         let filter = match message.filter.trim() {
             "" => None,
             text => Some(filter::resolve(&Filter::parse(text, &self.shared.limits)?, user, dialect)?),

@@ -1,13 +1,14 @@
 //! Between messages and the service's own types. Every field is named, so that a new one is a compile error here.
 
 use platform::auth::{Caller, Scope};
+use platform::ids::TenantId;
 use platform::{Error, Result};
 use proto::common::v1 as common;
 use proto::identity::v1 as pb;
 use scim::Dialect;
 
 use crate::domain::{Precondition, User};
-use crate::store::{Author, Change};
+use crate::store::{Author, Change, State};
 
 /// The longest correlation id that is recorded.
 const REQUEST_ID: usize = 64;
@@ -30,8 +31,12 @@ pub(super) fn context(
             return Err(Error::invalid_value("context.dialect is not set: send one of the dialects"));
         }
     };
+    Ok((author(tenant, request_id), dialect))
+}
+
+pub(super) fn author(tenant: TenantId, request_id: &str) -> Author {
     let request_id = request_id.chars().filter(|c| c.is_ascii_graphic()).take(REQUEST_ID).collect();
-    Ok((Author { tenant, request_id }, dialect))
+    Author { tenant, request_id }
 }
 
 pub(super) fn precondition(message: Option<common::Precondition>) -> Precondition {
@@ -60,10 +65,7 @@ pub(super) fn warnings(warnings: Vec<scim::Warning>) -> Vec<common::Warning> {
 pub(super) fn change(change: Change) -> pb::UserChange {
     let Change { tenant, user, version, state } = change;
     let deleted = state.is_none();
-    let (user_name, external_id, display_name, active) = match state {
-        Some(state) => (state.user_name, state.external_id, state.display_name, state.active),
-        None => (String::new(), None, None, false),
-    };
+    let State { user_name, external_id, display_name, active, role, teams } = state.unwrap_or_default();
     pb::UserChange {
         tenant_id: tenant.to_string(),
         user_id: user.to_string(),
@@ -73,6 +75,8 @@ pub(super) fn change(change: Change) -> pb::UserChange {
         external_id: external_id.unwrap_or_default(),
         display_name: display_name.unwrap_or_default(),
         active,
+        role: role.unwrap_or_default(),
+        team_ids: teams.iter().map(ToString::to_string).collect(),
     }
 }
 

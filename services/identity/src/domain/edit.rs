@@ -1,11 +1,14 @@
 //! How request bodies become users: create, replace, patch, with the tenant's schema and the client's dialect.
 
+use std::borrow::Cow;
+
 use platform::Result;
 use scim::patch::PatchRequest;
 use scim::{Dialect, Limits, Map, Warning};
 use serde_json::Value;
 
 use super::is_active;
+use super::role_teams::{RoleTeams, Sent, Settle};
 use super::schema::{Schema, keep_hidden};
 
 /// Reads bodies of one request. The tenant's schema comes later: as it is inside the transaction that writes.
@@ -19,6 +22,8 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct Edit {
     pub(crate) attributes: Map,
     pub(crate) warnings: Vec<Warning>,
+    /// What the rules of role and teams have to decide yet, where the tenant has them.
+    pub(crate) role_teams: Option<Settle>,
 }
 
 impl Reader<'_> {
@@ -30,8 +35,10 @@ impl Reader<'_> {
         let body = scim::resource::parse_json(body, self.limits)?;
         let dialect = self.dialect;
         Ok(move |schema: &Schema| {
+            let Tidied { body, role_teams, warnings } = tidied(schema, dialect, &body);
             let decoded = scim::resource::create(&schema.user, dialect, &body)?;
-            Ok(settle(None, decoded.resource, &decoded.secrets, decoded.warnings))
+            let warnings = [warnings, decoded.warnings].concat();
+            Ok(Edit { role_teams, ..settle(None, decoded.resource, &decoded.secrets, warnings) })
         })
     }
 
@@ -43,10 +50,12 @@ impl Reader<'_> {
         let body = scim::resource::parse_json(body, self.limits)?;
         let dialect = self.dialect;
         Ok(move |schema: &Schema, current: &Map| {
+            let Tidied { body, role_teams, warnings } = tidied(schema, dialect, &body);
             let decoded = scim::resource::replace(&schema.user, dialect, current, &body)?;
+            let warnings = [warnings, decoded.warnings].concat();
             let mut attributes = decoded.resource;
             keep_hidden(&schema.user, current, &mut attributes);
-            Ok(settle(Some(current), attributes, &decoded.secrets, decoded.warnings))
+            Ok(Edit { role_teams, ..settle(Some(current), attributes, &decoded.secrets, warnings) })
         })
     }
 
@@ -59,8 +68,17 @@ impl Reader<'_> {
         let patch = PatchRequest::parse(&body, self.dialect, self.limits)?;
         let dialect = self.dialect;
         Ok(move |schema: &Schema, current: &Map| {
+            let mut warnings = Vec::new();
+            let (mut patch, mut role_teams) = (Cow::Borrowed(&patch), None);
+            if let Some(urn) = &schema.role_teams {
+                let rule = RoleTeams::new(urn, dialect);
+                let patch = patch.to_mut();
+                patch.operations = rule.tidy_operations(std::mem::take(&mut patch.operations), &mut warnings);
+                role_teams = Some(Settle { rule, sent: Sent::BOTH });
+            }
             let outcome = scim::patch::apply(&schema.user, dialect, current, &patch)?;
-            Ok(settle(Some(current), outcome.resource, &outcome.secrets, outcome.warnings))
+            warnings.extend(outcome.warnings);
+            Ok(Edit { role_teams, ..settle(Some(current), outcome.resource, &outcome.secrets, warnings) })
         })
     }
 }
@@ -80,7 +98,24 @@ fn settle(current: Option<&Map>, mut attributes: Map, secrets: &Map, mut warning
             "not stored: Rollcall does not authenticate people and keeps no secrets of theirs".to_owned();
         warnings.push(Warning { attribute: attribute.clone(), detail });
     }
-    Edit { attributes, warnings }
+    Edit { attributes, warnings, role_teams: None }
+}
+
+/// A body whose role and teams are as the schema has them.
+struct Tidied<'a> {
+    body: Cow<'a, Value>,
+    role_teams: Option<Settle>,
+    warnings: Vec<Warning>,
+}
+
+fn tidied<'a>(schema: &Schema, dialect: &Dialect, body: &'a Value) -> Tidied<'a> {
+    let Some(urn) = &schema.role_teams else {
+        return Tidied { body: Cow::Borrowed(body), role_teams: None, warnings: Vec::new() };
+    };
+    let (mut body, mut warnings) = (body.clone(), Vec::new());
+    let rule = RoleTeams::new(urn, dialect);
+    let sent = rule.tidy_resource(&mut body, &mut warnings);
+    Tidied { body: Cow::Owned(body), role_teams: Some(Settle { rule, sent }), warnings }
 }
 
 #[cfg(test)]

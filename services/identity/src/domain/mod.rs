@@ -3,12 +3,14 @@
 mod edit;
 mod keys;
 mod precondition;
+pub(crate) mod role_teams;
 mod schema;
+pub(crate) mod team;
 
 pub(crate) use edit::{Edit, Reader};
 pub(crate) use keys::{EmailKeys, Keys};
 pub(crate) use precondition::Precondition;
-pub(crate) use schema::{Definition, Schema};
+pub(crate) use schema::{Definition, MOST_EXTENSIONS, MOST_URNS, Names, Schema};
 
 use platform::Error;
 use platform::clock::Timestamp;
@@ -62,6 +64,11 @@ pub(crate) fn moment(now: Timestamp) -> Timestamp {
 /// The same words for what never was, what is gone, and what is another tenant's.
 pub(crate) fn no_such_user() -> Error {
     Error::not_found("no user has this id")
+}
+
+/// The same words for what never was, what is deleted, and what is another tenant's.
+pub(crate) fn no_such_extension() -> Error {
+    Error::not_found("the tenant has no extension schema of this URN")
 }
 
 /// Somebody else has the name. Which user that is, is not said: the client can ask by filter.

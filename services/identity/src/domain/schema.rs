@@ -24,6 +24,8 @@ pub(crate) struct Schema {
     pub(crate) user: ResourceType,
     /// URNs whose stored values are not searchable by this schema yet.
     pub(crate) reindexing: Vec<String>,
+    /// URN of the extension that has role and teams.
+    pub(crate) role_teams: Option<String>,
 }
 
 /// An extension as an administrator defines it, checked.
@@ -31,6 +33,8 @@ pub(crate) struct Schema {
 pub(crate) struct Definition {
     pub(crate) schema: scim::schema::Schema,
     pub(crate) required: bool,
+    /// Whether it has role and teams; as it is, when none.
+    pub(crate) role_and_teams: Option<bool>,
 }
 
 /// How each attribute of a URN was ever spelled: `costcenter` → `costCenter`, `badge.color` → `badge.color`. Stored values
@@ -41,7 +45,7 @@ pub(crate) struct Names(BTreeMap<String, String>);
 impl Schema {
     /// Of a tenant that defined nothing.
     pub(crate) fn built_in() -> Self {
-        Self { user: ResourceType::user(), reindexing: Vec::new() }
+        Self { user: ResourceType::user(), reindexing: Vec::new(), role_teams: None }
     }
 
     /// Refuses to search by what is not searchable yet: a wrong answer would look like a right one.
@@ -94,7 +98,7 @@ impl Definition {
                 check_promises(sub, &format!("{}.{}", attribute.name, sub.name))?;
             }
         }
-        Ok(Self { schema, required })
+        Ok(Self { schema, required, role_and_teams: None })
     }
 
     /// The document with every characteristic spelled out.

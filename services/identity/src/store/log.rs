@@ -2,17 +2,21 @@
 
 use platform::clock::Timestamp;
 use platform::db::changelog::{self, Entry, Position, Record};
-use platform::ids::{TenantId, UserId};
+use platform::ids::{TeamId, TenantId, UserId};
 use platform::{Error, Result};
+use scim::Warning;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{Author, Store};
 use crate::domain::User;
+use crate::domain::role_teams::{role_of, teams_of};
 
 pub(super) const CREATED: &str = "user.created";
 pub(super) const UPDATED: &str = "user.updated";
 pub(super) const DELETED: &str = "user.deleted";
+pub(super) const SCHEMA_PUT: &str = "schema.put";
+pub(super) const SCHEMA_DELETED: &str = "schema.deleted";
 
 /// What a follower needs to know of a user.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +30,7 @@ pub(crate) struct Change {
 }
 
 /// The part of a user that followers keep.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) user_name: String,
     pub(crate) external_id: Option<String>,
@@ -44,21 +48,34 @@ struct Payload {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     request_id: String,
     state: Option<State>,
+    /// What was skipped of the request, for an administrator to see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Skipped>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Skipped {
+    attribute: String,
+    detail: String,
 }
 
 /// A change and the position behind it.
 pub(crate) struct Followed {
     pub(crate) position: Position,
-    pub(crate) change: Change,
+    /// None for a change of something else than a user.
+    pub(crate) change: Option<Change>,
 }
 
 impl Change {
-    pub(super) fn of(tenant: TenantId, user: &User) -> Self {
+    /// `role_teams` is the URN of the extension that has them.
+    pub(super) fn of(tenant: TenantId, user: &User, role_teams: Option<&str>) -> Self {
         let state = State {
             user_name: user.user_name().to_owned(),
             external_id: user.external_id().map(str::to_owned),
             display_name: user.display_name().map(str::to_owned),
             active: user.active(),
+            role: role_teams.and_then(|urn| role_of(urn, &user.attributes)).map(str::to_owned),
+            teams: role_teams.map(|urn| teams_of(urn, &user.attributes)).unwrap_or_default(),
         };
         Self { tenant, user: user.id, version: user.version, state: Some(state) }
     }
@@ -82,20 +99,29 @@ impl Store {
 }
 
 fn followed(record: Record) -> Result<Followed> {
-    let Record { position, tenant, resource, version, kind: _, payload, at: _ } = record;
+    let Record { position, tenant, resource, version, kind, payload, at: _ } = record;
+    if matches!(kind.as_str(), SCHEMA_PUT | SCHEMA_DELETED) {
+        return Ok(Followed { position, change: None });
+    }
     let payload: Payload = serde_json::from_value(payload).map_err(Error::internal)?;
     let change = Change { tenant, user: UserId::from_uuid(resource), version, state: payload.state };
-    Ok(Followed { position, change })
+    Ok(Followed { position, change: Some(change) })
 }
 
 pub(super) async fn append(
     transaction: &DatabaseTransaction,
     author: &Author,
     change: &Change,
+    warnings: &[Warning],
     kind: &'static str,
     at: Timestamp,
 ) -> Result<Position> {
-    let payload = Payload { request_id: author.request_id.clone(), state: change.state.clone() };
+    let skipped = |Warning { attribute, detail }: Warning| Skipped { attribute, detail };
+    let payload = Payload {
+        request_id: author.request_id.clone(),
+        state: change.state.clone(),
+        warnings: warnings.iter().cloned().map(skipped).collect(),
+    };
     let entry = Entry {
         tenant: change.tenant,
         resource: change.user.uuid(),
@@ -104,7 +130,7 @@ pub(super) async fn append(
         payload: serde_json::to_value(payload).map_err(Error::internal)?,
         at,
     };
-    changelog::append(transaction, entry).await
+    changelog::append_for_living(transaction, entry).await
 }
 
 /// Removes some of a tenant's entries: they name its people.

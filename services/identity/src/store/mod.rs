@@ -4,14 +4,20 @@ mod columns;
 mod entities;
 mod log;
 mod read;
+mod reindex;
+mod schemas;
+mod teams;
 mod write;
 
-pub(crate) use log::Change;
+pub(crate) use log::{Change, State};
 pub(crate) use read::{Listing, Named};
+pub(crate) use schemas::Extension;
+pub(crate) use teams::TeamChange;
 pub(crate) use write::Author;
 
 use platform::clock::Clock;
 use platform::db::Database;
+use platform::fairness::PerTenant;
 use platform::ids::TenantId;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 
@@ -22,11 +28,15 @@ use self::entities::users;
 pub(crate) struct Store {
     db: Database,
     clock: Clock,
+    schemas: schemas::Schemas,
+    /// For what may take long: lists.
+    fair: PerTenant,
 }
 
 impl Store {
     pub(crate) fn new(db: Database, clock: Clock) -> Self {
-        Self { db, clock }
+        let fair = PerTenant::new(db.share_of_a_tenant());
+        Self { db, clock, schemas: schemas::Schemas::new(), fair }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use platform::clock::Timestamp;
 use platform::db::filter::{self, Term, sort_key};
-use platform::db::page::{Order, Place, Wanted};
+use platform::db::page::{Item, Order, Place, Taken, Wanted, json_bytes};
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use scim::filter::{AttrRef, Query};
@@ -15,7 +15,10 @@ use uuid::Uuid;
 
 use super::entities::users;
 use super::{Store, columns, in_tenant};
-use crate::domain::User;
+use crate::domain::{Schema, User};
+
+/// How often a list is asked for anew when the tenant's schemas change meanwhile.
+const ATTEMPTS: u32 = 3;
 
 /// What a list asks for.
 pub(crate) struct Listing {
@@ -94,7 +97,30 @@ impl Store {
         row.map(Row::into_user).transpose()
     }
 
-    pub(crate) async fn list(&self, tenant: TenantId, listing: Listing) -> Result<Found> {
+    /// What `ask` makes of the tenant's schema.
+    ///
+    /// # Errors
+    /// What `ask` returns, and `Unavailable` while what is asked for is not searchable by the schema yet.
+    pub(crate) async fn list<F>(&self, tenant: TenantId, ask: F) -> Result<Found>
+    where
+        F: Fn(&Schema) -> Result<Listing>,
+    {
+        for _ in 0..ATTEMPTS {
+            let known = self.schema(tenant).await?;
+            let listing = ask(&known.schema)?;
+            known.schema.check_searchable(listing.filter.as_ref(), listing.sort_by.as_ref())?;
+            let is_plain = listing.filter.is_none() && listing.sort_by.is_none();
+            let found = self.search(tenant, listing).await?;
+            // When the schema changed meanwhile, what was searched may have been folded by another than was asked by.
+            if is_plain || known.is_built_in() || self.schema(tenant).await?.stamp == known.stamp {
+                return Ok(found);
+            }
+        }
+        Err(Error::unavailable("the tenant's schemas are being changed; try again shortly"))
+    }
+
+    async fn search(&self, tenant: TenantId, listing: Listing) -> Result<Found> {
+        let _turn = self.fair.turn(tenant).await?;
         let backend = self.db.backend();
         let table = columns::of_users(tenant, listing.terms);
         let mut matching = in_tenant(tenant);
@@ -111,23 +137,21 @@ impl Store {
         let count = matching.clone().select_only().expr_as(Expr::cust("COUNT(*)"), "total");
         let total: Option<i64> = count.into_tuple().one(self.db.read()).await?;
         let total = total.unwrap_or(0);
-        let limit = usize::try_from(listing.wanted.limit()).unwrap_or(usize::MAX);
-        if limit == 0 || total == 0 {
+        if listing.wanted.limit() == 0 || total == 0 {
             return Ok(Found { users: Vec::new(), total, next: None });
         }
-
-        let mut page = Row::columns(matching);
-        order.apply(QuerySelect::query(&mut page), &listing.wanted);
-        let rows = self.db.read().query_all(&page.into_query()).await?;
-        let mut users = Vec::with_capacity(rows.len().min(limit));
-        for row in rows.iter().take(limit) {
-            users.push(Row::from_query_result(row, "")?.into_user()?);
-        }
-        // One row more than asked for came back: there is another page.
-        let next = match (rows.get(limit), rows.get(limit - 1), users.last()) {
-            (Some(_), Some(last), Some(user)) => Some(order.place(last, user.id.uuid())?),
-            _ => None,
-        };
+        let page = Row::columns(matching).into_query();
+        let Taken { items: users, next } = order
+            .read(self.db.read(), page, &listing.wanted, |row| {
+                let user = Row::from_query_result(row, "")?.into_user()?;
+                let id = user.id.uuid();
+                Ok(Item { id, bytes: user.attributes.iter().map(attribute_bytes).sum(), value: user })
+            })
+            .await?;
         Ok(Found { users, total, next })
     }
+}
+
+fn attribute_bytes((name, value): (&String, &Value)) -> usize {
+    name.len() + json_bytes(value)
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use platform::clock::Timestamp;
 use platform::db::changelog::{self, Position};
+use platform::db::purged;
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
-use scim::schema::ResourceType;
 use scim::{Map, Warning};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
@@ -16,8 +17,8 @@ use serde_json::Value;
 use super::entities::{emails, users};
 use super::log::{self, Change};
 use super::read::Row;
-use super::{Store, in_tenant};
-use crate::domain::{self, Edit, EmailKeys, Keys, Precondition, User};
+use super::{Store, in_tenant, schemas, teams};
+use crate::domain::{self, role_teams, Edit, EmailKeys, Keys, Precondition, Schema, User};
 
 /// Rows that one statement writes or one transaction deletes at most, so that nobody else waits long.
 const BATCH: usize = 500;
@@ -42,38 +43,42 @@ pub(crate) struct Changed {
 }
 
 impl Store {
+    /// Makes a user of what `edit` says, by the schema that the tenant has inside the transaction.
+    ///
     /// # Errors
-    /// `Uniqueness` when the userName is taken.
-    pub(crate) async fn create(&self, author: Author, schema: &ResourceType, edit: Edit) -> Result<Changed> {
+    /// `Uniqueness` when the userName is taken, and what `edit` returns.
+    pub(crate) async fn create<F>(&self, author: Author, edit: F) -> Result<Changed>
+    where
+        F: Fn(&Schema) -> Result<Edit> + Send + Sync + 'static,
+    {
         let now = domain::moment(self.clock.now());
-        let Edit { attributes, warnings } = edit;
-        let keys = Arc::new(Keys::of(schema, &attributes));
-        keys.check()?;
-        let user =
-            User { id: UserId::new(&self.clock), version: 1, created_at: now, updated_at: now, attributes };
-        let work = Arc::new((author, user, warnings));
+        let id = UserId::new(&self.clock);
+        let work = Arc::new((author, edit, self.schemas.clone()));
         self.db
             .write(move |transaction| {
-                let (work, keys) = (work.clone(), keys.clone());
+                let work = work.clone();
                 Box::pin(async move {
-                    let (author, user, warnings) = work.as_ref();
-                    insert(transaction, author.tenant, user, &keys).await?;
-                    let change = Change::of(author.tenant, user);
+                    let (author, edit, schemas) = work.as_ref();
+                    let schema = schemas.locked(transaction, author.tenant).await?;
+                    let (attributes, warnings) = teams::settle(transaction, author.tenant, None, edit(&schema)?).await?;
+                    let keys = Keys::of(&schema.user, &attributes);
+                    keys.check()?;
+                    let user = User { id, version: 1, created_at: now, updated_at: now, attributes };
+                    insert(transaction, author.tenant, &user, &keys).await?;
+                    let urn = schema.role_teams.as_deref();
+                    let in_teams = urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
+                    teams::note(transaction, author.tenant, id, &[], &in_teams).await?;
+                    let change = Change::of(author.tenant, &user, urn);
                     let revision =
-                        log::append(transaction, author, &change, log::CREATED, user.updated_at).await?;
-                    Ok(Changed {
-                        user: user.clone(),
-                        warnings: warnings.clone(),
-                        revision,
-                        change: Some(change),
-                    })
+                        log::append(transaction, author, &change, &warnings, log::CREATED, user.updated_at).await?;
+                    Ok(Changed { user, warnings, revision, change: Some(change) })
                 })
             })
             .await
     }
 
-    /// Applies `edit` to the user as it is inside the transaction, so that no concurrent change is lost. When nothing
-    /// changes, nothing is written.
+    /// Applies `edit` to the user as it is inside the transaction, by the schema that the tenant has there, so that no
+    /// concurrent change of either is lost. When nothing changes, nothing is written.
     ///
     /// # Errors
     /// `NotFound`, `VersionMismatch`, `Uniqueness`, and what `edit` returns.
@@ -82,40 +87,29 @@ impl Store {
         author: Author,
         id: UserId,
         precondition: Precondition,
-        schema: ResourceType,
         edit: F,
     ) -> Result<Changed>
     where
-        F: Fn(&Map) -> Result<Edit> + Send + Sync + 'static,
+        F: Fn(&Schema, &Map) -> Result<Edit> + Send + Sync + 'static,
     {
         let now = domain::moment(self.clock.now());
-        let work = Arc::new((author, precondition, schema, edit));
+        let work = Arc::new((author, precondition, edit, self.schemas.clone()));
         self.db
             .write(move |transaction| {
                 let work = work.clone();
                 Box::pin(async move {
-                    let (author, precondition, schema, edit) = work.as_ref();
+                    let (author, precondition, edit, schemas) = work.as_ref();
+                    let schema = schemas.locked(transaction, author.tenant).await?;
                     let current = locked(transaction, author.tenant, id).await?;
                     precondition.check(current.version)?;
-                    let Edit { attributes, warnings } = edit(&current.attributes)?;
+                    let edit = edit(&schema, &current.attributes)?;
+                    let (attributes, warnings) =
+                        teams::settle(transaction, author.tenant, Some(&current.attributes), edit).await?;
                     if attributes == current.attributes {
                         let revision = changelog::latest(transaction).await?;
                         return Ok(Changed { user: current, warnings, revision, change: None });
                     }
-                    let user = User {
-                        version: current.version + 1,
-                        updated_at: now.max(current.updated_at),
-                        attributes,
-                        ..current.clone()
-                    };
-                    let before = Keys::of(schema, &current.attributes);
-                    let keys = Keys::of(schema, &user.attributes);
-                    keys.check()?;
-                    update(transaction, author.tenant, &user, &before, &keys).await?;
-                    let change = Change::of(author.tenant, &user);
-                    let revision =
-                        log::append(transaction, author, &change, log::UPDATED, user.updated_at).await?;
-                    Ok(Changed { user, warnings, revision, change: Some(change) })
+                    save(transaction, author, &schema, &current, attributes, warnings, now).await
                 })
             })
             .await
@@ -144,15 +138,16 @@ impl Store {
                         .exec(transaction)
                         .await?;
                     let change = Change::deletion(author.tenant, id, current.version + 1);
-                    let revision = log::append(transaction, author, &change, log::DELETED, now).await?;
+                    let revision = log::append(transaction, author, &change, &[], log::DELETED, now).await?;
                     Ok((revision, change))
                 })
             })
             .await
     }
 
-    /// Removes everything of a tenant, in small transactions.
+    /// Removes everything of a tenant, for good, in small transactions: what is still under way for it fails.
     pub(crate) async fn purge(&self, tenant: TenantId) -> Result<()> {
+        purged::mark(&self.db, tenant, self.clock.now()).await?;
         loop {
             let deleted =
                 self.db.write(move |transaction| Box::pin(purge_batch(transaction, tenant))).await?;
@@ -163,11 +158,47 @@ impl Store {
     }
 }
 
+/// Writes a user that is locked, with a new version, and the entry of the log.
+pub(super) async fn save(
+    transaction: &DatabaseTransaction,
+    author: &Author,
+    schema: &Schema,
+    current: &User,
+    attributes: Map,
+    warnings: Vec<Warning>,
+    now: Timestamp,
+) -> Result<Changed> {
+    let user = User {
+        version: current.version + 1,
+        updated_at: now.max(current.updated_at),
+        attributes,
+        ..current.clone()
+    };
+    let before = Keys::of(&schema.user, &current.attributes);
+    let keys = Keys::of(&schema.user, &user.attributes);
+    keys.check()?;
+    update(transaction, author.tenant, &user, &before, &keys).await?;
+    let urn = schema.role_teams.as_deref();
+    let in_teams = |user: &User| urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
+    teams::note(transaction, author.tenant, user.id, &in_teams(current), &in_teams(&user)).await?;
+    let change = Change::of(author.tenant, &user, urn);
+    let revision = log::append(transaction, author, &change, &warnings, log::UPDATED, user.updated_at).await?;
+    Ok(Changed { user, warnings, revision, change: Some(change) })
+}
+
 /// The user, which nobody else can change until the transaction ends.
 async fn locked(transaction: &DatabaseTransaction, tenant: TenantId, id: UserId) -> Result<User> {
+    locked_if_there(transaction, tenant, id).await?.ok_or_else(domain::no_such_user)
+}
+
+pub(super) async fn locked_if_there(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    id: UserId,
+) -> Result<Option<User>> {
     let select = Row::columns(in_tenant(tenant).filter(users::Column::Id.eq(id.uuid()))).lock_exclusive();
     let row = select.into_model::<Row>().one(transaction).await?;
-    row.ok_or_else(domain::no_such_user)?.into_user()
+    row.map(Row::into_user).transpose()
 }
 
 async fn insert(transaction: &DatabaseTransaction, tenant: TenantId, user: &User, keys: &Keys) -> Result<()> {
@@ -252,6 +283,8 @@ async fn purge_batch(transaction: &DatabaseTransaction, tenant: TenantId) -> Res
     let some = in_tenant(tenant).select_only().column(users::Column::Id).order_by_asc(users::Column::Id);
     let ids: Vec<uuid::Uuid> = some.limit(BATCH as u64).into_tuple().all(transaction).await?;
     if ids.is_empty() {
+        schemas::purge(transaction, tenant).await?;
+        teams::purge(transaction, tenant).await?;
         return log::purge_batch(transaction, tenant, BATCH).await;
     }
     let deleted = users::Entity::delete_many()

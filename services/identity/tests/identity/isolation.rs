@@ -85,7 +85,6 @@ testkit::store_tests! {
         app.purge().await;
         app.purge().await;
         assert_eq!(app.list(Asked::default()).await.unwrap().total_results, 0);
-        app.user("u0").await;
         assert_eq!(app.matching(r#"emails.value eq "a@x""#).await, [""; 0]);
     }
 }

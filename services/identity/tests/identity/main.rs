@@ -5,6 +5,7 @@ mod concurrency;
 mod filters;
 mod isolation;
 mod lists;
+mod purge;
 mod random;
 mod support;
 mod users;

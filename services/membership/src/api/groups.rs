@@ -13,7 +13,7 @@ use scim::{Dialect, ErrorKind, Limits};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Answers, body, group_id, precondition, provisioning, resource, warnings};
+use super::{Answers, body, group_id, pieces, precondition, provisioning, resource, warnings};
 use crate::Service;
 use crate::domain::group::{Attributes, resource_type};
 use crate::domain::members::Plan;
@@ -225,7 +225,8 @@ fn patch(bytes: &[u8], dialect: Dialect) -> Result<Patch> {
     Ok(Patch { attributes, members, dialect })
 }
 
-/// The members of a group in chunks, read as they are sent: a page per query, no transaction held open.
+/// The members of a group in chunks, read as they are sent: a page per query, no transaction held open. A page of long names is
+/// more than one chunk.
 fn member_chunks(
     store: Store,
     tenant: TenantId,
@@ -238,11 +239,13 @@ fn member_chunks(
         let page = store.members_page(tenant, group, after).await?;
         let full = page.len() as u64 == MEMBER_PAGE;
         let next = page.last().filter(|_| full).map(|last| last.id);
-        let members: Vec<v1::Member> = page.into_iter().filter_map(member).collect();
-        Ok(Some((v1::MemberChunk { members }, (store, next))))
+        // A page may hold only members that do not exist yet: then there is no chunk of it.
+        let members = page.into_iter().filter_map(member);
+        let chunks = pieces(members, |member| member.id.len() + member.display.len());
+        let chunks = chunks.into_iter().map(|members| Ok(v1::MemberChunk { members }));
+        Ok(Some((stream::iter(chunks.collect::<Vec<_>>()), (store, next))))
     })
-    // A page may hold only members that do not exist yet.
-    .try_filter(|chunk| std::future::ready(!chunk.members.is_empty()))
+    .try_flatten()
 }
 
 fn member(entry: MemberEntry) -> Option<v1::Member> {

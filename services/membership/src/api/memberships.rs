@@ -9,7 +9,7 @@ use scim::ErrorKind;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::Answers;
+use super::{Answers, pieces};
 use crate::Service;
 use crate::domain::refs::{Depth, GroupRef, UserRef};
 use crate::store::{GroupEntry, WalkedMember};
@@ -76,12 +76,18 @@ impl Memberships for Service {
         let walk = self.store.walk_members(tenant, group, depth, request.include_inactive, after).await?;
         let runs = stream::try_unfold(walk, |mut walk| async move {
             let Some((users, last)) = walk.next_run(RUN).await? else { return Ok::<_, Error>(None) };
-            let members = users.into_iter().map(member).collect();
-            let run = v1::ListGroupMembersResponse { members, cursor: last.to_string() };
-            Ok(Some((run, walk)))
+            // A run may hold only users that do not count: then there is no message of it.
+            let mut messages: Vec<Result<_>> = Vec::new();
+            for members in pieces(users.into_iter().map(member), member_bytes) {
+                let cursor = members.last().map(|member| member.user_id.clone()).unwrap_or_default();
+                messages.push(Ok(v1::ListGroupMembersResponse { members, cursor }));
+            }
+            if let Some(Ok(run)) = messages.last_mut() {
+                run.cursor = last.to_string();
+            }
+            Ok(Some((stream::iter(messages), walk)))
         });
-        // A run may hold only users that do not count.
-        let runs = runs.try_filter(|run| std::future::ready(!run.members.is_empty()));
+        let runs = runs.try_flatten();
         Ok(Response::new(runs.err_into().boxed()))
     }
 }
@@ -151,4 +157,8 @@ fn member(walked: WalkedMember) -> v1::GroupMember {
         active: user.active,
         direct,
     }
+}
+
+fn member_bytes(member: &v1::GroupMember) -> usize {
+    member.user_id.len() + member.user_name.len() + member.external_id.len() + member.display_name.len()
 }

@@ -23,6 +23,9 @@ pub(crate) use projection::user_state;
 /// The longest correlation id that is recorded.
 const REQUEST_ID: usize = 64;
 
+/// Bytes of names in one message of a stream, about: consumers' gRPC libraries take 4 MiB unless told otherwise.
+const PIECE: usize = 1024 * 1024;
+
 /// What a streaming RPC returns.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -84,4 +87,22 @@ fn resource(group: group::Model) -> Result<common::Resource> {
 
 fn warnings(all: Vec<scim::Warning>) -> Vec<common::Warning> {
     all.into_iter().map(|scim::Warning { attribute, detail }| common::Warning { attribute, detail }).collect()
+}
+
+/// The items in order, in pieces of about [`PIECE`] bytes.
+fn pieces<T>(items: impl IntoIterator<Item = T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut pieces = Vec::new();
+    let mut room = 0;
+    for item in items {
+        let size = bytes(&item);
+        match pieces.last_mut() {
+            Some(piece) if size <= room => Vec::push(piece, item),
+            _ => {
+                pieces.push(vec![item]);
+                room = PIECE;
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    pieces
 }

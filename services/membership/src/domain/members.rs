@@ -32,11 +32,15 @@ pub enum Step {
         /// Those not in do not matter.
         remove: BTreeSet<Uuid>,
     },
-    /// Removes those that the selection describes.
-    RemoveMatching(Selection),
+    /// Removes those that one of the selections describes.
+    RemoveMatching(Vec<Selection>),
     /// Exactly these.
     Replace(BTreeSet<Uuid>),
 }
+
+/// The most filters of one PATCH that remove members without naming them: each looks at every member of the group. Equal ones
+/// count once, unless members are added in between.
+const MOST_SEARCHES: usize = 10;
 
 /// Describes members by what their row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,23 @@ pub enum Selection {
     Id(Uuid),
     /// `type eq`.
     Type(MemberType),
+}
+
+impl Selection {
+    /// The ids it names, when it is about nothing else.
+    fn ids(&self) -> Option<BTreeSet<Uuid>> {
+        match self {
+            Self::Id(id) => Some(BTreeSet::from([*id])),
+            Self::Or(parts) => {
+                let mut ids = BTreeSet::new();
+                for part in parts {
+                    ids.extend(part.ids()?);
+                }
+                Some(ids)
+            }
+            Self::Const(_) | Self::And(_) | Self::Not(_) | Self::Type(_) => None,
+        }
+    }
 }
 
 /// The steps of a request, and what of it was skipped.
@@ -94,7 +115,7 @@ impl Plan {
     ///
     /// # Errors
     /// `InvalidValue` for a value that is no id where the dialect does not skip it, `InvalidFilter` for a selection by
-    /// anything but `value` and `type`.
+    /// anything but `value` and `type`, `TooMany` for too many selections that name nobody.
     pub fn patch(operations: &[SetOp], dialect: &Dialect) -> Result<Self> {
         let mut plan = Plan::default();
         for operation in operations {
@@ -110,9 +131,11 @@ impl Plan {
                 SetOp::RemoveMatching(query) => match selection(query)? {
                     Selection::Const(false) => {}
                     Selection::Const(true) => plan.set(BTreeSet::new()),
-                    // By far the most frequent one, and then the row is found by its key.
-                    Selection::Id(id) => plan.remove(BTreeSet::from([id])),
-                    other => plan.steps.push(Step::RemoveMatching(other)),
+                    selected => match selected.ids() {
+                        // By far the most frequent one, and then the rows are found by their key.
+                        Some(ids) => plan.remove(ids),
+                        None => plan.remove_matching(selected),
+                    },
                 },
                 SetOp::RemoveAll => plan.set(BTreeSet::new()),
                 SetOp::Replace(members) => {
@@ -121,7 +144,35 @@ impl Plan {
                 }
             }
         }
+        plan.check_searches()?;
         Ok(plan)
+    }
+
+    fn check_searches(&self) -> Result<()> {
+        let searches = |step: &Step| match step {
+            Step::RemoveMatching(selections) => selections.len(),
+            Step::Change { .. } | Step::Replace(_) => 0,
+        };
+        if self.steps.iter().map(searches).sum::<usize>() <= MOST_SEARCHES {
+            return Ok(());
+        }
+        let detail = format!(
+            "more than {MOST_SEARCHES} operations remove members by a filter, and each has to look at all members of the \
+             group; name the members instead: members[value eq \"<id>\"]"
+        );
+        Err(Error::new(ErrorKind::TooMany, detail).with_attribute("members"))
+    }
+
+    /// Selections that follow one another become one step: in which order they remove does not matter.
+    fn remove_matching(&mut self, selection: Selection) {
+        match self.steps.last_mut() {
+            Some(Step::RemoveMatching(selections)) => {
+                if !selections.contains(&selection) {
+                    selections.push(selection);
+                }
+            }
+            _ => self.steps.push(Step::RemoveMatching(vec![selection])),
+        }
     }
 
     fn add(&mut self, ids: BTreeSet<Uuid>) {
@@ -266,20 +317,54 @@ mod tests {
         assert_eq!(plan(&[SetOp::Replace(vec![member(A), member(B)]), remove(A)]), [replace(&[B])]);
     }
 
-    #[test]
-    fn what_a_selection_removes_depends_on_what_came_before_it() {
+    fn matching(sub: &str, op: CompareOp, value: &str) -> Query {
         let attr = AttrRef {
-            segments: vec!["type".to_owned()],
+            segments: vec![sub.to_owned()],
             kind: Kind::String,
             multi_valued: false,
             case_exact: false,
-            name: "members.type".to_owned(),
+            name: format!("members.{sub}"),
         };
-        let value = Operand::Text("user".to_owned());
-        let users = SetOp::RemoveMatching(Query::Compare { attr, op: CompareOp::Eq, value });
+        Query::Compare { attr, op, value: Operand::Text(value.to_owned()) }
+    }
+
+    #[test]
+    fn what_a_selection_removes_depends_on_what_came_before_it() {
+        let users = SetOp::RemoveMatching(matching("type", CompareOp::Eq, "user"));
         let steps = plan(&[SetOp::Add(vec![member(A)]), users, SetOp::Add(vec![member(B)])]);
-        let selected = Step::RemoveMatching(Selection::Type(MemberType::User));
+        let selected = Step::RemoveMatching(vec![Selection::Type(MemberType::User)]);
         assert_eq!(steps, [change(&[A], &[]), selected, change(&[B], &[])]);
+    }
+
+    #[test]
+    fn selections_by_name_are_found_by_key_and_equal_ones_count_once() {
+        let named = |id| matching("value", CompareOp::Eq, id);
+        let both = SetOp::RemoveMatching(Query::Or(vec![named(A), Query::Or(vec![named(B), named(A)])]));
+        assert_eq!(plan(&[both]), [change(&[], &[A, B])]);
+
+        let groups = SetOp::RemoveMatching(matching("type", CompareOp::Eq, "group"));
+        let others = SetOp::RemoveMatching(matching("value", CompareOp::Ne, A));
+        let mut operations = vec![groups.clone(); 5000];
+        operations.push(others);
+        operations.extend(vec![groups; 5000]);
+        let not_a = Selection::Not(Box::new(Selection::Id(A.parse().unwrap())));
+        let once = Step::RemoveMatching(vec![Selection::Type(MemberType::Group), not_a]);
+        assert_eq!(plan(&operations), [once]);
+    }
+
+    #[test]
+    fn searches_are_counted() {
+        let other_than = |n: usize| {
+            let id = format!("0190a000-0000-7000-8000-{n:012}");
+            SetOp::RemoveMatching(matching("value", CompareOp::Ne, &id))
+        };
+        let different = |count: usize| (0..count).map(other_than).collect::<Vec<_>>();
+        Plan::patch(&different(MOST_SEARCHES), &Dialect::ENTRA).unwrap();
+        let error = Plan::patch(&different(MOST_SEARCHES + 1), &Dialect::ENTRA).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooMany);
+        // What is added in between has to be looked at again.
+        let again = vec![[SetOp::Add(vec![member(A)]), other_than(1)]; MOST_SEARCHES + 1].concat();
+        assert_eq!(Plan::patch(&again, &Dialect::ENTRA).unwrap_err().kind, ErrorKind::TooMany);
     }
 
     #[test]

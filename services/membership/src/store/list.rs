@@ -3,11 +3,11 @@
 use platform::Result;
 use platform::db::cursor::Cursors;
 use platform::db::filter::{self, Column, Rows, Table};
-use platform::db::page::{Order, Wanted};
+use platform::db::page::{Item, Order, Taken, Wanted, json_bytes};
 use platform::ids::TenantId;
 use scim::filter::{AttrRef, Query};
 use sea_orm::sea_query::{Alias, BinOper, Expr, ExprTrait, Query as Sql};
-use sea_orm::{ColumnTrait, ConnectionTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryTrait};
+use sea_orm::{ColumnTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryTrait};
 
 use super::Store;
 use super::entity::{InTenant, group, member};
@@ -47,6 +47,7 @@ impl Store {
         cursors: &Cursors,
         bound_to: &[&str],
     ) -> Result<Listing> {
+        let _turn = self.fair.turn(tenant).await?;
         let table = table(tenant);
         let mut matching = group::Entity::in_tenant(tenant);
         if let Some(query) = query {
@@ -61,21 +62,16 @@ impl Store {
         let order = Order { key, id: table.id.clone(), descending: sorting.descending };
         let total = matching.clone().count(self.db.read()).await?;
 
-        let mut groups = Vec::new();
-        let mut next_cursor = String::new();
-        let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX);
-        if limit > 0 {
-            order.apply(QueryTrait::query(&mut matching), wanted);
-            let mut rows = self.db.read().query_all(&matching.into_query()).await?;
-            let more = rows.len() > limit;
-            rows.truncate(limit);
-            for row in &rows {
-                groups.push(group::Model::from_query_result(row, "")?);
-            }
-            if let (true, Some(row), Some(group)) = (more, rows.last(), groups.last()) {
-                next_cursor = cursors.seal(bound_to, &order.place(row, group.id)?)?;
-            }
+        if wanted.limit() == 0 {
+            return Ok(Listing { total, groups: Vec::new(), next_cursor: String::new() });
         }
+        let Taken { items: groups, next } = order
+            .read(self.db.read(), matching.into_query(), wanted, |row| {
+                let group = group::Model::from_query_result(row, "")?;
+                Ok(Item { id: group.id, bytes: json_bytes(&group.attributes), value: group })
+            })
+            .await?;
+        let next_cursor = next.map(|place| cursors.seal(bound_to, &place)).transpose()?.unwrap_or_default();
         Ok(Listing { total, groups, next_cursor })
     }
 }

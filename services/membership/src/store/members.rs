@@ -54,7 +54,7 @@ impl<'t> Rows<'t> {
                     self.remove(remove).await?;
                     self.add(add).await?;
                 }
-                Step::RemoveMatching(selection) => self.remove_where(condition(selection)).await?,
+                Step::RemoveMatching(selections) => self.remove_where(any(selections)).await?,
                 Step::Replace(ids) if ids.is_empty() => self.remove_all().await?,
                 Step::Replace(ids) => self.replace(ids).await?,
             }
@@ -220,17 +220,20 @@ impl<'t> Rows<'t> {
     }
 }
 
+fn any(selections: &[Selection]) -> Expr {
+    selections.iter().map(condition).reduce(|a, b| a.or(b)).unwrap_or_else(|| Expr::val(1).eq(0))
+}
+
 fn condition(selection: &Selection) -> Expr {
     match selection {
         Selection::Const(all) => Expr::val(1).eq(i32::from(*all)),
         Selection::And(parts) => {
             parts.iter().map(condition).reduce(|a, b| a.and(b)).unwrap_or_else(|| Expr::val(1).eq(1))
         }
-        Selection::Or(parts) => {
-            parts.iter().map(condition).reduce(|a, b| a.or(b)).unwrap_or_else(|| Expr::val(1).eq(0))
-        }
+        Selection::Or(parts) => any(parts),
         Selection::Not(inner) => condition(inner).not(),
         Selection::Id(id) => member::Column::MemberId.eq(*id),
-        Selection::Type(member_type) => member::Column::MemberType.eq(*member_type as i16),
+        // As a literal: the index of nested groups is one on `member_type = 2`.
+        Selection::Type(member_type) => Expr::cust(format!("member_type = {}", *member_type as i16)),
     }
 }

@@ -27,6 +27,7 @@ mod walk;
 use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::db::changelog::Position;
+use platform::fairness::PerTenant;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::{ErrorKind, Warning};
@@ -49,12 +50,15 @@ pub const MEMBER_PAGE: u64 = 1000;
 pub struct Store {
     db: Database,
     clock: Clock,
+    /// For what may take long: lists and walks through nested groups.
+    fair: PerTenant,
 }
 
 impl Store {
     /// On a migrated database.
     pub fn new(db: Database, clock: Clock) -> Self {
-        Self { db, clock }
+        let fair = PerTenant::new(db.share_of_a_tenant());
+        Self { db, clock, fair }
     }
 
     /// When a change happens. `meta` shows milliseconds, so that is what is stored: what a client read it can compare with.

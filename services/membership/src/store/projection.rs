@@ -3,6 +3,7 @@
 use platform::Result;
 use platform::clock::Timestamp;
 use platform::db::changelog::Position;
+use platform::db::purged;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
 use serde_json::json;
 
@@ -29,12 +30,16 @@ impl Store {
     }
 }
 
-/// Applies one change inside a transaction; `None` when it was known already.
+/// Applies one change inside a transaction; `None` when it was known already, or its tenant is gone: an error would stop
+/// the log for all tenants.
 pub(crate) async fn apply(
     txn: &DatabaseTransaction,
     state: &UserState,
     at: Timestamp,
 ) -> Result<Option<Position>> {
+    if purged::contains(txn, state.tenant).await? {
+        return Ok(None);
+    }
     let applied = upsert(txn, state).await?;
     let key = [Value::from(state.tenant.uuid()), state.id.uuid().into()];
     if state.facts.is_some() {

@@ -1,6 +1,7 @@
 //! The end of a tenant.
 
 use platform::Result;
+use platform::db::purged;
 use platform::ids::TenantId;
 use sea_orm::{ConnectionTrait, Statement};
 
@@ -19,11 +20,13 @@ const DELETES: [&str; 4] = [
 ];
 
 impl Store {
-    /// Removes everything of a tenant. Idempotent; interrupted, it goes on when called again.
+    /// Removes everything of a tenant, for good: what is still under way for it fails. Idempotent; interrupted, it goes on
+    /// when called again.
     ///
     /// # Errors
     /// The database's.
     pub async fn purge(&self, tenant: TenantId) -> Result<()> {
+        purged::mark(&self.db, tenant, self.now()).await?;
         for sql in DELETES {
             loop {
                 let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);

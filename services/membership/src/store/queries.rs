@@ -186,6 +186,7 @@ impl Store {
         if users.is_empty() {
             return Ok(Vec::new());
         }
+        let _turn = self.fair.turn(tenant).await?;
         let mut values: Vec<Value> = vec![tenant.uuid().into()];
         let mut places = Vec::with_capacity(users.len());
         for user in users {
@@ -219,6 +220,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn users_of_group(&self, tenant: TenantId, group: Uuid, limit: usize) -> Result<Vec<Uuid>> {
+        let _turn = self.fair.turn(tenant).await?;
         let sql = r#"WITH RECURSIVE down(group_id) AS (
                 SELECT g.id FROM "groups" g WHERE g.tenant_id = $1 AND g.id = $2
                 UNION

@@ -11,4 +11,5 @@ mod lists;
 mod members;
 mod memberships;
 mod projection;
+mod purge;
 mod support;

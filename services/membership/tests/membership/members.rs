@@ -7,7 +7,7 @@ use proto::membership::v1::MemberType;
 use scim::ErrorKind;
 use serde_json::json;
 
-use crate::support::{app, kind, sorted, user_id, values};
+use crate::support::{app, error, kind, sorted, user_id, values};
 
 testkit::store_tests! {
     service: Membership;
@@ -45,6 +45,22 @@ testkit::store_tests! {
         let path = format!("members[value eq \"{}\" or value eq \"{}\"]", users[2], users[0]);
         app.patch(&id, json!([{ "op": "remove", "path": path }])).await.unwrap();
         assert_eq!(app.member_ids(&id).await, [users[3].clone()]);
+    }
+
+    /// Each of them looks at every member, while everybody's writes wait.
+    async fn removals_by_filter_are_few(db: Database) {
+        let app = app(db);
+        let (id, users, nested) = (app.group("Sales").await, app.users(2).await, app.group("East").await);
+        app.add(&id, &[&users[0], &users[1], &nested]).await;
+        let remove = |path: String| json!({ "op": "remove", "path": path });
+        let others = (0..11).map(|_| remove(format!("members[value ne \"{}\" and type eq \"Group\"]", user_id())));
+        let error = error(app.patch(&id, others.collect()).await);
+        assert_eq!((error.kind, error.attribute.as_deref()), (ErrorKind::TooMany, Some("members")));
+        assert_eq!(app.version(&id).await, 2);
+
+        let same = (0..4000).map(|_| remove("members[type eq \"Group\"]".to_owned()));
+        app.patch(&id, same.collect()).await.unwrap();
+        assert_eq!(app.member_ids(&id).await, sorted(&[&users[0], &users[1]]));
     }
 
     async fn an_empty_list_of_members_to_remove_does_not_empty_the_group(db: Database) {

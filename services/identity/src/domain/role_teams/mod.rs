@@ -11,9 +11,13 @@
 //! schema's; [`Settle`] runs behind it, inside the transaction, where the registry can be asked. What cannot be is skipped
 //! with a warning; the strict dialects (`rfc`, `interop`) get 400 instead, and their `add` of teams adds.
 
+mod document;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod tidy;
 
+pub(crate) use document::{check_schema, ready_made};
 pub(crate) use settle::{Settle, Wanted};
 
 use platform::ids::TeamId;
