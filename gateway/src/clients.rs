@@ -1,7 +1,9 @@
 //! The gRPC clients of the gateway.
 
 use platform::transport::{MAX_MESSAGE_BYTES, Transport};
+use proto::identity::v1::roles_client::RolesClient;
 use proto::identity::v1::schemas_client::SchemasClient;
+use proto::identity::v1::teams_client::TeamsClient;
 use proto::identity::v1::users_client::UsersClient;
 use proto::membership::v1::groups_client::GroupsClient;
 use proto::membership::v1::projection_client::ProjectionClient;
@@ -21,6 +23,10 @@ pub struct Clients {
     pub users: UsersClient<Transport>,
     /// Extension schemas.
     pub schemas: SchemasClient<Transport>,
+    /// The registry of teams.
+    pub teams: TeamsClient<Transport>,
+    /// Role and teams.
+    pub roles: RolesClient<Transport>,
     /// Purging users.
     pub identity_data: identity::v1::tenant_data_client::TenantDataClient<Transport>,
     /// Provisioning of groups.
@@ -54,6 +60,8 @@ impl Clients {
         Self {
             users: users.max_decoding_message_size(MAX_MESSAGE_BYTES),
             schemas: SchemasClient::new(identity.clone()),
+            teams: TeamsClient::new(identity.clone()),
+            roles: RolesClient::new(identity.clone()),
             identity_data: identity::v1::tenant_data_client::TenantDataClient::new(identity.clone()),
             groups: groups.max_decoding_message_size(MAX_MESSAGE_BYTES),
             projection: ProjectionClient::new(membership.clone()),

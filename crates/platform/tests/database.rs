@@ -309,7 +309,7 @@ fn a_transaction_that_sqlite_gave_up_loses_nothing_that_was_answered() {
                 db.write(|transaction| {
                     Box::pin(async move {
                         transaction.execute_unprepared("ROLLBACK").await?;
-                        Ok(())
+                        Err::<(), _>(Error::unavailable("what the disk's error would have become"))
                     })
                 })
                 .await

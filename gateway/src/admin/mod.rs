@@ -6,14 +6,16 @@ mod clients;
 mod credentials;
 mod keys;
 mod request;
+mod roles;
 mod schemas;
 mod settings;
+mod teams;
 mod tenants;
 
 use ::scim::ErrorKind;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use http::{Method, StatusCode};
 
 use crate::error::{self, Error, Problem};
@@ -27,6 +29,10 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/tenants/{tenant}/credentials/{id}", delete(credentials::revoke))
         .route("/tenants/{tenant}/schemas", get(schemas::list))
         .route("/tenants/{tenant}/schemas/{urn}", get(schemas::get).put(schemas::put).delete(schemas::delete))
+        .route("/tenants/{tenant}/role-and-teams", put(roles::put_extension))
+        .route("/tenants/{tenant}/teams", get(teams::list).post(teams::create))
+        .route("/tenants/{tenant}/teams/{team}", get(teams::get).patch(teams::change).delete(teams::delete))
+        .route("/tenants/{tenant}/users/{user}/role", put(roles::set))
         .route("/clients", get(clients::list).post(clients::create))
         .route("/clients/{id}", delete(clients::delete))
         .route("/admins", get(admins::list).post(admins::create))

@@ -16,8 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{self, Json, Named, Page};
-use super::settings;
+use super::{roles, settings};
 use crate::error::{Error, Problem, Result};
+use crate::headers::RequestId;
 use crate::tenant::Administrator;
 use crate::{App, base_url, headers};
 
@@ -36,12 +37,21 @@ pub(crate) async fn create(
     State(app): State<App>,
     administrator: Administrator,
     origin: Origin,
+    request_id: axum::Extension<RequestId>,
     Json(New { name, preset }): Json<New>,
 ) -> Answer<(StatusCode, HeaderMap, JsonBody<Value>)> {
     let request = administrator.call(CreateTenantRequest { name, preset })?;
     let answer = app.clients.tenants.clone().create_tenant(request).await.map_err(Error::from)?.into_inner();
     let tenant =
         answer.tenant.ok_or_else(|| Error::broken_contract("CreateTenant answered without the tenant"))?;
+    if !answer.role_and_teams.is_empty() {
+        let id = tenant.id.clone();
+        if let Err(error) = roles::define(&app, &administrator, id, answer.role_and_teams, &request_id.0.0).await {
+            // The token would be shown to nobody: whoever asks again should find the name free.
+            remove(&app, &administrator, tenant.id).await?;
+            return Err(error.into());
+        }
+    }
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
@@ -88,19 +98,24 @@ pub(crate) async fn delete(
     Named(id_or_name): Named<String>,
 ) -> Answer<StatusCode> {
     let id = request::tenant(&app, &administrator, &id_or_name).await?.id;
+    remove(&app, &administrator, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove(app: &App, administrator: &Administrator, id: String) -> Result<()> {
     let out_of_service = administrator.call(DeleteTenantRequest { id: id.clone() })?;
-    app.clients.tenants.clone().delete_tenant(out_of_service).await.map_err(Error::from)?;
+    app.clients.tenants.clone().delete_tenant(out_of_service).await?;
     if let Ok(tenant) = id.parse::<TenantId>() {
         app.invalidations.publish(Invalidation::Tenant(tenant));
     }
     // Identity first: what membership follows from its log cannot come back afterwards.
     let users = administrator.call(identity::v1::PurgeTenantRequest { tenant_id: id.clone() })?;
-    app.clients.identity_data.clone().purge_tenant(users).await.map_err(Error::from)?;
+    app.clients.identity_data.clone().purge_tenant(users).await?;
     let groups = administrator.call(membership::v1::PurgeTenantRequest { tenant_id: id.clone() })?;
-    app.clients.membership_data.clone().purge_tenant(groups).await.map_err(Error::from)?;
+    app.clients.membership_data.clone().purge_tenant(groups).await?;
     let rest = administrator.call(PurgeTenantRequest { id })?;
-    app.clients.tenants.clone().purge_tenant(rest).await.map_err(Error::from)?;
-    Ok(StatusCode::NO_CONTENT)
+    app.clients.tenants.clone().purge_tenant(rest).await?;
+    Ok(())
 }
 
 /// Scheme and host of this request, for `base_url`.

@@ -86,7 +86,7 @@ impl Reply {
     }
 
     pub(crate) fn json(self, body: &Value) -> Response {
-        self.scim(Body::from(body.to_string()))
+        self.scim(Body::from(::scim::render::to_string(body)))
     }
 
     /// A body that is SCIM JSON already.

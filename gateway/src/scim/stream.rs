@@ -198,7 +198,7 @@ impl Writer {
         self.out.extend_from_slice(b",\"Resources\":[");
         for resource in before {
             self.separate();
-            self.out.extend_from_slice(resource.to_string().as_bytes());
+            self.out.extend_from_slice(::scim::render::to_string(&resource).as_bytes());
         }
     }
 
@@ -232,7 +232,7 @@ impl Writer {
         for member in self.shape.members(&chunk.members) {
             let before: &[u8] = if self.in_members { b"," } else { b",\"members\":[" };
             self.out.extend_from_slice(before);
-            self.out.extend_from_slice(member.to_string().as_bytes());
+            self.out.extend_from_slice(::scim::render::to_string(member).as_bytes());
             self.in_members = true;
         }
         Ok(())
@@ -250,7 +250,7 @@ impl Writer {
     }
 
     fn open_object(&mut self, object: &Value) {
-        let text = object.to_string();
+        let text = ::scim::render::to_string(object);
         self.out.extend_from_slice(text.strip_suffix('}').unwrap_or(&text).as_bytes());
     }
 }

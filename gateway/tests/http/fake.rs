@@ -672,7 +672,7 @@ impl token::tenants_server::Tenants for Fake {
             }
         }
         let secret = "rcs_first".into();
-        Ok(Response::new(token::CreateTenantResponse { tenant, secret, credential: None }))
+        Ok(Response::new(token::CreateTenantResponse { tenant, secret, credential: None, role_and_teams: String::new() }))
     }
 
     async fn get_tenant(&self, request: Request<token::GetTenantRequest>) -> Reply<token::GetTenantResponse> {

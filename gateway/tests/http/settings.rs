@@ -160,6 +160,25 @@ async fn without_a_good_token_nobody_is_recognised() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_is_enabled_again_is_let_in_at_once() {
+    let fixture = Fixture::new();
+    for (state, status) in [
+        ("active", StatusCode::OK),
+        ("disabled", StatusCode::UNAUTHORIZED),
+        ("active", StatusCode::OK),
+        ("disabled", StatusCode::UNAUTHORIZED),
+    ] {
+        let body = json!({"state": state}).to_string();
+        let answer = fixture.send("PATCH", "/admin/v1/tenants/contoso", &body).await;
+        assert_eq!((answer.status, &answer.json()["tenant"]["state"]), (StatusCode::OK, &json!(state)));
+        // The clock stands still: no answer of before has expired.
+        for _ in 0..2 {
+            assert_eq!(fixture.send("GET", "/scim/v2/Users", "").await.status, status, "{state}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_administrator_changes_what_is_named() {
     let fixture = Fixture::new();
     let mut heard = fixture.invalidations.subscribe();

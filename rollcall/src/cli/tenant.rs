@@ -1,5 +1,6 @@
 //! `rollcall tenant …`
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -154,11 +155,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn find(client: &AdminClient, id_or_name: &str) -> anyhow::Result<Shown> {
-    client.get(&format!("/tenants/{}", segment(id_or_name)), &[]).await
+    let found = client.get(&format!("/tenants/{}", segment(id_or_name)), &[]).await;
+    found.with_context(|| format!("tenant `{id_or_name}`"))
 }
 
 async fn patch(client: &AdminClient, id_or_name: &str, change: &Value) -> anyhow::Result<Shown> {
-    client.patch(&format!("/tenants/{}", segment(id_or_name)), change).await
+    let changed = client.patch(&format!("/tenants/{}", segment(id_or_name)), change).await;
+    changed.with_context(|| format!("tenant `{id_or_name}`"))
 }
 
 fn show(found: &Shown, as_json: bool) -> anyhow::Result<()> {

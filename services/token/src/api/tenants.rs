@@ -27,10 +27,12 @@ impl Tenants for Api {
         let CreateTenantRequest { name, preset } = request.get_ref();
         let created = self.authority.create_tenant(name, preset, deed).await.map_err(status)?;
         let (tenant, credential, secret) = created;
+        let role_and_teams = tenant.settings.role_and_teams.as_ref().map(|it| it.extension.clone());
         Ok(Response::new(CreateTenantResponse {
             tenant: Some(encode::tenant(tenant)),
             secret: secret.expose_secret().to_owned(),
             credential: Some(encode::credential(credential)),
+            role_and_teams: role_and_teams.unwrap_or_default(),
         }))
     }
 
