@@ -128,7 +128,11 @@ async fn pin(app: &App, session: &Session, tenant: TenantId, sign: &Sign) -> Dia
     let pinned: Result<Dialect, platform::Error> = pinned.await;
     match pinned {
         Ok(dialect) => {
-            tracing::info!(dialect.sign = sign.name, "recognised the client of tenant {tenant} by `{}`", sign.name);
+            tracing::info!(
+                dialect.sign = sign.name,
+                "recognised the client of tenant {tenant} by `{}`",
+                sign.name
+            );
             dialect
         }
         Err(error) => {
@@ -193,7 +197,7 @@ impl Sessions {
     ///
     /// # Errors
     /// `Unauthenticated` for none or one that is no good, `Unavailable` when nobody can tell.
-    async fn of(&self, headers: &HeaderMap) -> Result<Arc<Session>> {
+    pub(crate) async fn of(&self, headers: &HeaderMap) -> Result<Arc<Session>> {
         let secret = bearer(headers)?;
         self.drop_invalidated();
         let key: [u8; 32] = Sha256::digest(secret.as_bytes()).into();

@@ -31,6 +31,8 @@ enum Command {
     Credential(cli::credential::Arguments),
     /// List, show, define and delete the extension schemas of a tenant.
     Schema(cli::schema::Arguments),
+    /// Create, list, rename and delete the teams of a tenant.
+    Team(cli::team::Arguments),
     /// Create, list and delete OAuth clients for internal services that ask about memberships.
     Client(cli::client::Arguments),
     /// Create, list and revoke admin tokens.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
             Command::Tenant(arguments) => cli::tenant::run(arguments).await,
             Command::Credential(arguments) => cli::credential::run(arguments).await,
             Command::Schema(arguments) => cli::schema::run(arguments).await,
+            Command::Team(arguments) => cli::team::run(arguments).await,
             Command::Client(arguments) => cli::client::run(arguments).await,
             Command::Admin(arguments) => cli::admin::run(arguments).await,
             Command::Key(arguments) => cli::key::run(arguments).await,

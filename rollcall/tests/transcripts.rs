@@ -13,6 +13,7 @@ fn play(path: &Path) -> datatest_stable::Result<()> {
     let transcript = Transcript::load(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut known = Vec::new();
         let target = match std::env::var("ROLLCALL_TRANSCRIPT_URL") {
             Ok(url) => Target {
                 base_url: url.trim_end_matches('/').to_owned(),
@@ -28,11 +29,15 @@ fn play(path: &Path) -> datatest_stable::Result<()> {
                     let set = server.set_dialect(&tenant, dialect).await;
                     set.map_err(|error| format!("{error:#}"))?;
                 }
+                for slug in &transcript.teams {
+                    let uuid = server.team(&tenant, slug).await.map_err(|error| format!("{error:#}"))?;
+                    known.push((format!("team.{slug}"), uuid));
+                }
                 tenant.target()
             }
         };
         // `{:#}` shows the whole chain: step, answer, path of the difference.
-        transcript.play(&target).await.map_err(|error| format!("{error:#}").into())
+        transcript.play_with(&target, &known).await.map_err(|error| format!("{error:#}").into())
     })
 }
 

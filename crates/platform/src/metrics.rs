@@ -31,7 +31,12 @@ pub fn metrics() -> &'static Metrics {
 impl Metrics {
     fn new() -> Self {
         let registry = prometheus::Registry::new();
-        let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build();
+        // Prometheus knows by itself whom it asks, and there is one scope.
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_target_info()
+            .scope_info_enabled(false)
+            .build();
         let provider = match exporter {
             Ok(exporter) => SdkMeterProvider::builder().with_reader(exporter).build(),
             // No numbers are no reason not to serve.

@@ -11,6 +11,8 @@ pub struct Limits {
     pub filter_terms: usize,
     /// Nesting of a JSON body.
     pub json_depth: usize,
+    /// Values in a JSON body, inner ones included: each costs far more memory than the few bytes it may be written in.
+    pub json_values: usize,
     /// Operations in one PATCH.
     pub patch_operations: usize,
 }
@@ -22,6 +24,7 @@ impl Limits {
         filter_depth: 32,
         filter_terms: 256,
         json_depth: 32,
+        json_values: 1_000_000,
         patch_operations: 5_000,
     };
 }

@@ -182,6 +182,15 @@ impl Standalone {
         Ok(())
     }
 
+    /// Registers a team; its uuid.
+    pub async fn team(&self, tenant: &Tenant, slug: &str) -> Result<String> {
+        let path = format!("/tenants/{}/teams", tenant.tenant.id);
+        let (status, answer) = self.admin(reqwest::Method::POST, &path, Some(json!({"slug": slug}))).await?;
+        ensure!(status == 201, "registering team {slug:?} was answered {status}: {answer}");
+        let uuid = answer["uuid"].as_str();
+        Ok(uuid.with_context(|| format!("registering a team was answered {answer}"))?.to_owned())
+    }
+
     /// An access token of a new OAuth client with `scope`, for `tenant` (a name or id) or for all.
     pub async fn access_token(&self, client: &str, tenant: Option<&str>, scope: &str) -> Result<String> {
         let body = json!({"name": client, "tenant": tenant, "scopes": [scope]});

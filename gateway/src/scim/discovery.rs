@@ -83,7 +83,8 @@ pub(crate) async fn service_provider_config(
     params: Params,
 ) -> Result<Response> {
     refuse_filter(&params)?;
-    Ok(Reply::new(StatusCode::OK).json(&app.discovery.service_provider(caller.policy()).to_json(&caller.base)))
+    Ok(Reply::new(StatusCode::OK)
+        .json(&app.discovery.service_provider(caller.policy()).to_json(&caller.base)))
 }
 
 pub(crate) async fn resource_types(

@@ -232,7 +232,7 @@ impl Writer {
         for member in self.shape.members(&chunk.members) {
             let before: &[u8] = if self.in_members { b"," } else { b",\"members\":[" };
             self.out.extend_from_slice(before);
-            self.out.extend_from_slice(::scim::render::to_string(member).as_bytes());
+            self.out.extend_from_slice(::scim::render::to_string(&member).as_bytes());
             self.in_members = true;
         }
         Ok(())

@@ -8,6 +8,7 @@ mod fake;
 mod groups;
 mod oauth;
 mod protocol;
+mod schemas;
 mod search;
 mod serve;
 mod settings;

@@ -7,4 +7,5 @@ pub(crate) mod key;
 pub(crate) mod schema;
 mod settings;
 mod table;
+pub(crate) mod team;
 pub(crate) mod tenant;

@@ -1,5 +1,6 @@
 //! JSON with a budget.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -7,12 +8,15 @@ use serde_json::{Number, Value};
 
 use crate::{Error, Limits, Map, Result};
 
-/// Parses a JSON body. `invalidSyntax`, with line and column, for what is not JSON, nests too deep, or names a key twice.
+/// Parses a JSON body. `invalidSyntax`, with line and column, for what is not JSON, nests too deep, has too many values, or
+/// names a key twice.
 /// NUL characters, which PostgreSQL cannot store, are refused where the value is used, by the name of its attribute.
 pub fn parse_json(bytes: &[u8], limits: &Limits) -> Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let values_left = Cell::new(limits.json_values);
     let mut parse = || {
-        let value = Node { depth_left: limits.json_depth }.deserialize(&mut deserializer)?;
+        let value = Node { depth_left: limits.json_depth, values_left: &values_left }
+            .deserialize(&mut deserializer)?;
         deserializer.end()?;
         Ok(value)
     };
@@ -24,30 +28,35 @@ pub fn parse_json(bytes: &[u8], limits: &Limits) -> Result<Value> {
     })
 }
 
-/// One JSON value, with what depth is left below it.
+/// One JSON value, with what depth is left below it and how many values in all.
 #[derive(Clone, Copy)]
-struct Node {
+struct Node<'a> {
     depth_left: usize,
+    values_left: &'a Cell<usize>,
 }
 
-impl Node {
-    fn deeper<E: de::Error>(self) -> std::result::Result<Node, E> {
+impl<'a> Node<'a> {
+    fn deeper<E: de::Error>(self) -> std::result::Result<Node<'a>, E> {
         match self.depth_left.checked_sub(1) {
-            Some(depth_left) => Ok(Node { depth_left }),
+            Some(depth_left) => Ok(Node { depth_left, ..self }),
             None => Err(E::custom("nested deeper than is allowed")),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Node {
+impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
+        let Some(left) = self.values_left.get().checked_sub(1) else {
+            return Err(de::Error::custom("more values than are allowed"));
+        };
+        self.values_left.set(left);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Node {
+impl<'de> Visitor<'de> for Node<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,6 +122,18 @@ mod tests {
 
     fn parse(text: &str) -> Result<Value> {
         parse_json(text.as_bytes(), &Limits::DEFAULT)
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let limits = Limits { json_values: 3, ..Limits::DEFAULT };
+        assert!(
+            parse_json(b"[1, {\"a\": 2}]", &limits)
+                .unwrap_err()
+                .detail
+                .contains("more values than are allowed")
+        );
+        assert!(parse_json(b"[1, 2]", &limits).is_ok());
     }
 
     #[test]

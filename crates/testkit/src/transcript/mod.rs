@@ -7,6 +7,7 @@
 //! about: What it shows, and where that is written.
 //! preset: entra                     # of the tenant it is played against; `entra` unless said otherwise
 //! dialect: rfc                      # if another than the preset's
+//! teams: [sales]                    # registered before the first step; `${team.sales}` is the uuid
 //! steps:
 //!   - name: create a user
 //!     request: POST /Users          # as on the wire, below the tenant's base URL
@@ -52,6 +53,9 @@ pub struct Transcript {
     pub preset: String,
     /// Its dialect, if another than the preset's.
     pub dialect: Option<String>,
+    /// Slugs of the teams that its tenant has.
+    #[serde(default)]
+    pub teams: Vec<String>,
     /// Played in order, on one tenant.
     pub steps: Vec<Step>,
 }

@@ -35,9 +35,17 @@ struct Answer {
 impl Transcript {
     /// Plays all steps in order; the error names the step, the request, and the first difference.
     pub async fn play(&self, target: &Target) -> Result<()> {
+        self.play_with(target, &[]).await
+    }
+
+    /// The same with further `${name}`s: name and value.
+    pub async fn play_with(&self, target: &Target, known: &[(String, String)]) -> Result<()> {
         let client = crate::http_client();
         let mut captures = Captures::default();
         captures.set("base", &target.base_url);
+        for (name, value) in known {
+            captures.set(name, value);
+        }
         for (number, step) in self.steps.iter().enumerate() {
             for round in 1..=step.repeat {
                 captures.set("n", round.to_string());

@@ -41,7 +41,8 @@ struct Shared {
 
 impl Api {
     pub(crate) fn new(store: Store, cursors: Cursors, page_size: PageSize) -> Self {
-        let limits = Limits::DEFAULT;
+        // No user has so many values; a group may, with its members.
+        let limits = Limits { json_values: 50_000, ..Limits::DEFAULT };
         Self { shared: Arc::new(Shared { store, cursors, page_size, limits }) }
     }
 
