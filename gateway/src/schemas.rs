@@ -42,7 +42,11 @@ struct Entry {
 }
 
 impl Schemas {
-    pub(crate) fn new(identity: SchemasClient<Transport>, invalidations: &Invalidations, clock: Clock) -> Self {
+    pub(crate) fn new(
+        identity: SchemasClient<Transport>,
+        invalidations: &Invalidations,
+        clock: Clock,
+    ) -> Self {
         // The time to live is kept by `good_until`, on the clock that was passed in; here it only frees memory.
         let entries = moka::future::Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(TTL).build();
         let inbox = Mutex::new(invalidations.subscribe());

@@ -34,6 +34,7 @@ pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Settings> {
 mod tests {
     #[test]
     fn the_defaults_are_complete() {
-        super::load(None).unwrap();
+        let settings = super::load(None).unwrap();
+        assert_eq!(settings.gateway, gateway::Config::default());
     }
 }

@@ -1,5 +1,6 @@
 //! A tenant's settings, over HTTP and on the command line: what a preset refuses, that a change is in force at once, that
 //! `auto` recognises the client.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::path::Path;
 use std::process::Command;

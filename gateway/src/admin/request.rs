@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::App;
 use crate::error::{Error, Problem, Result};
-use crate::scim::request::{check_media_type, read};
+use crate::scim::request::{check_media_type, read_behind_token};
 use crate::tenant::Administrator;
 
 /// Nothing that the admin API takes comes near.
@@ -46,9 +46,9 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         check_media_type(request.headers(), &["application/json"])?;
-        let body = read(request, BODY_LIMIT).await?;
+        let body = read_behind_token(app, request, BODY_LIMIT).await?;
         let value = serde_json::from_slice(&body).map_err(|error| {
             Error::new(ErrorKind::InvalidSyntax, format!("the body does not fit: {error}"))
         })?;

@@ -52,7 +52,8 @@ pub(super) async fn define(
     request_id: &str,
 ) -> Result<String> {
     let tenant = tenant_id.parse::<TenantId>();
-    let request = administrator.call(PutRoleAndTeamsRequest { tenant_id, urn, request_id: request_id.to_owned() })?;
+    let request =
+        administrator.call(PutRoleAndTeamsRequest { tenant_id, urn, request_id: request_id.to_owned() })?;
     let answer = app.clients.roles.clone().put_role_and_teams(request).await?.into_inner();
     if let Ok(tenant) = tenant {
         app.invalidations.publish(Invalidation::Tenant(tenant));
@@ -71,7 +72,8 @@ pub(crate) async fn set(
 ) -> Answer<JsonBody<Value>> {
     let tenant_id = request::tenant(&app, &administrator, &id_or_name).await?.id;
     let request_id = request_id.0.0;
-    let request = administrator.call(SetRoleRequest { tenant_id, user_id: user_id.clone(), role, request_id })?;
+    let request =
+        administrator.call(SetRoleRequest { tenant_id, user_id: user_id.clone(), role, request_id })?;
     let answer = app.clients.roles.clone().set_role(request).await.map_err(Error::from)?.into_inner();
     Ok(JsonBody(json!({"user_id": user_id, "role": answer.role, "version": answer.version})))
 }

@@ -63,7 +63,8 @@ pub(crate) async fn list(
 ) -> Answer<JsonBody<Value>> {
     let tenant_id = request::tenant(&app, &administrator, &id_or_name).await?.id;
     let request = administrator.call(ListExtensionsRequest { tenant_id })?;
-    let answer = app.clients.schemas.clone().list_extensions(request).await.map_err(Error::from)?.into_inner();
+    let answer =
+        app.clients.schemas.clone().list_extensions(request).await.map_err(Error::from)?.into_inner();
     let shown = answer.extensions.iter().map(shown).collect::<Result<Vec<_>>>()?;
     Ok(JsonBody(json!({"schemas": shown})))
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(State(app): State<App>, caller: Caller, request: Request
     request::check_media_type(request.headers(), JSON)?;
     let limits = app.config.bulk();
     let most = usize::try_from(limits.max_payload_size).unwrap_or(usize::MAX);
-    let body = request::read(&app, request, most).await.map_err(|error| match error.kind() {
+    let body = request::read_behind_token(&app, request, most).await.map_err(|error| match error.kind() {
         ErrorKind::PayloadTooLarge => {
             let detail =
                 format!("the body is larger than maxPayloadSize, {most} bytes; send it in several requests");

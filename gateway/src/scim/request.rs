@@ -231,7 +231,7 @@ impl FromRequest<App> for Body {
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_media_type(request.headers(), JSON)?;
-        read(app, request, app.config.body_limit_bytes).await.map(Self)
+        read_behind_token(app, request, app.config.body_limit_bytes).await.map(Self)
     }
 }
 
@@ -249,25 +249,26 @@ pub(crate) fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result
     unsupported(format!("the Content-Type must be {}", accepted.join(" or ")))
 }
 
-/// Reads a body of at most `limit` bytes. That may take a while, in which the token may have been revoked or its tenant
-/// deleted: what it stands for is asked again.
-pub(crate) async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes> {
-    let (parts, body) = request.into_parts();
-    let bytes = read_body(&parts.headers, body, limit).await?;
-    app.sessions.of(&parts.headers).await?;
+/// Reads the body of a request behind a token, at most `limit` bytes. That may take a while, in which the token may have been
+/// revoked or its tenant deleted: what it stands for is asked again.
+pub(crate) async fn read_behind_token(app: &App, request: Request, limit: usize) -> Result<Bytes> {
+    let headers = request.headers().clone();
+    let bytes = read(request, limit).await?;
+    app.sessions.of(&headers).await?;
     Ok(bytes)
 }
 
-async fn read_body(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Result<Bytes> {
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read(request: Request, limit: usize) -> Result<Bytes> {
     let too_large = || {
         Error::new(ErrorKind::PayloadTooLarge, format!("the body is larger than the limit of {limit} bytes"))
     };
     let announced =
-        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let body = Limited::new(body, limit).collect();
+    let body = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(BODY_PATIENCE, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),

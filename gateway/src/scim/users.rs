@@ -22,6 +22,9 @@ use super::write::{self, Kind, Write, Written};
 use crate::error::Result;
 use crate::{App, schemas};
 
+/// Users whose groups are asked for at once: with a thousand groups each they still fit into a message.
+const USERS_PER_CALL: usize = 100;
+
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -175,7 +178,7 @@ async fn written(
     Ok(reply.about(&stored, of, &caller.base, &user.tag).json(&body))
 }
 
-/// The groups of a page of users in one call, by user id; nothing when the client does not want to see them or the tenant
+/// The groups of a page of users, by user id; nothing when the client does not want to see them or the tenant
 /// has none.
 async fn groups_of(
     app: &App,
@@ -186,10 +189,14 @@ async fn groups_of(
     if users.is_empty() || !projection.wants("groups") || !caller.policy().has_groups() {
         return Ok(HashMap::new());
     }
-    let user_ids = users.iter().map(|user| user.id.clone()).collect();
-    let request = caller.call(ListGroupsOfUsersRequest { context: caller.context(), user_ids })?;
-    let answer = app.clients.groups.clone().list_groups_of_users(request).await?.into_inner();
-    Ok(answer.users.into_iter().map(|user| (user.user_id, user.groups)).collect())
+    let mut groups = HashMap::with_capacity(users.len());
+    for users in users.chunks(USERS_PER_CALL) {
+        let user_ids = users.iter().map(|user| user.id.clone()).collect();
+        let request = caller.call(ListGroupsOfUsersRequest { context: caller.context(), user_ids })?;
+        let answer = app.clients.groups.clone().list_groups_of_users(request).await?.into_inner();
+        groups.extend(answer.users.into_iter().map(|user| (user.user_id, user.groups)));
+    }
+    Ok(groups)
 }
 
 /// A user from both services, and the tag of the two together.

@@ -127,6 +127,39 @@ async fn a_revocation_is_heeded_by_the_very_next_request() {
     }
 }
 
+/// A body may take its time. Whoever lost the right meanwhile does not write any more.
+#[tokio::test]
+async fn a_revocation_is_heeded_by_a_request_whose_body_is_on_its_way() {
+    for (uri, token) in [("/scim/v2/Users", SECRET), ("/scim/v2/Bulk", SECRET), ("/admin/v1/tenants", ADMIN)] {
+        let fixture = Arc::new(Fixture::new());
+        let (sender, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(1);
+        let body = futures::stream::unfold(body, |mut body| async { Some((body.recv().await?, body)) });
+        let request = http::Request::post(uri)
+            .header("host", "scim.test")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from_stream(body))
+            .unwrap();
+        let answer = tokio::spawn({
+            let fixture = fixture.clone();
+            async move { fixture.raw(request).await }
+        });
+        while fixture.calls("Resolve").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The second piece fits into the channel once the gateway took the first: it is reading the body.
+        for piece in ["{", "}"] {
+            sender.send(Ok(piece.into())).await.unwrap();
+        }
+        fixture.world.sessions.lock().unwrap().remove(token);
+        fixture.invalidations.publish(Invalidation::Tenant(fixture.tenant));
+        fixture.invalidations.publish(Invalidation::Credential(CREDENTIAL.parse().unwrap()));
+        drop(sender);
+        assert_eq!(answer.await.unwrap().status, StatusCode::UNAUTHORIZED, "{uri}");
+        assert!(fixture.all_calls().is_empty(), "{:?}", fixture.all_calls());
+    }
+}
+
 #[tokio::test]
 async fn more_revocations_than_the_channel_holds_drop_everything() {
     let fixture = Fixture::new();

@@ -18,7 +18,8 @@ fn document() -> Value {
 }
 
 fn define(fixture: &Fixture) {
-    let extension = Extension { urn: URN.into(), document: document().to_string().into(), ..Extension::default() };
+    let extension =
+        Extension { urn: URN.into(), document: document().to_string().into(), ..Extension::default() };
     *fixture.world.extensions.lock().unwrap() = vec![extension];
 }
 
@@ -54,7 +55,10 @@ async fn a_user_is_shown_by_the_tenants_schema() {
 #[tokio::test]
 async fn discovery_tells_what_the_tenant_has() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.send("GET", &format!("/scim/v2/Schemas/{URN}"), "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        fixture.send("GET", &format!("/scim/v2/Schemas/{URN}"), "").await.status,
+        StatusCode::NOT_FOUND
+    );
     let body = json!({ "schema": document(), "required": true }).to_string();
     let answer = fixture.send("PUT", &format!("/admin/v1/tenants/contoso/schemas/{URN}"), &body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -91,8 +95,14 @@ async fn the_admin_api_says_what_it_wants() {
     let answer = fixture.send("PUT", &path, &other).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(answer.json()["detail"].as_str().unwrap().contains(URN));
-    assert_eq!(fixture.send("PUT", &path, r#"{"schema":{},"requird":true}"#).await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(fixture.send("DELETE", &format!("{path}?expected_version=x"), "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        fixture.send("PUT", &path, r#"{"schema":{},"requird":true}"#).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        fixture.send("DELETE", &format!("{path}?expected_version=x"), "").await.status,
+        StatusCode::BAD_REQUEST
+    );
     assert!(fixture.calls("PutExtension").is_empty() && fixture.calls("DeleteExtension").is_empty());
 
     let body = json!({ "schema": document(), "expected_version": 7 }).to_string();

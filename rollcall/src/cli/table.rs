@@ -1,10 +1,17 @@
 //! Output for people (a table) and for scripts (JSON).
 
+use std::io::Write;
+
 use serde::Serialize;
 
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
+#[expect(clippy::print_stderr, reason = "errors of a command go to the terminal")]
 pub(super) fn line(text: &str) {
-    println!("{text}");
+    let Err(error) = writeln!(std::io::stdout(), "{text}") else { return };
+    // A reader that has seen enough (`| head`) closes the pipe; that is no failure. A full disk is.
+    if error.kind() != std::io::ErrorKind::BrokenPipe {
+        eprintln!("error: cannot write the output: {error}");
+        std::process::exit(1);
+    }
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {

@@ -3,9 +3,7 @@
 use platform::auth::{self, Scope};
 use platform::{Error, Result};
 use proto::identity::v1::roles_server::Roles;
-use proto::identity::v1::{
-    PutRoleAndTeamsRequest, PutRoleAndTeamsResponse, SetRoleRequest, SetRoleResponse,
-};
+use proto::identity::v1::{PutRoleAndTeamsRequest, PutRoleAndTeamsResponse, SetRoleRequest, SetRoleResponse};
 use scim::Map;
 use tonic::{Request, Response, Status};
 

@@ -97,7 +97,16 @@ fn reader(caller: &Caller, tenant: &str) -> Result<TenantId> {
 }
 
 pub(super) fn wire_extension(extension: store::Extension) -> Extension {
-    let store::Extension { urn, document, required, version, created_at, updated_at, reindexing, role_and_teams } = extension;
+    let store::Extension {
+        urn,
+        document,
+        required,
+        version,
+        created_at,
+        updated_at,
+        reindexing,
+        role_and_teams,
+    } = extension;
     Extension {
         urn,
         document: document.to_string().into(),

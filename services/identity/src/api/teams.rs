@@ -80,7 +80,8 @@ impl Teams for Api {
             name => name,
         };
         let author = wire::author(tenant, "");
-        let team = self.shared.store.update_team(author, Named::read(team), TeamChange { slug, name }).await?;
+        let team =
+            self.shared.store.update_team(author, Named::read(team), TeamChange { slug, name }).await?;
         Ok(Response::new(UpdateTeamResponse { team: Some(wire_team(team)) }))
     }
 

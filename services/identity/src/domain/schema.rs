@@ -89,7 +89,10 @@ impl Definition {
         let document = scim::resource::parse_json(document, limits)?;
         let schema = scim::schema::Schema::parse(&document, &Budget::default())?;
         if begins_with(&schema.id, builtin::ENTERPRISE_USER) {
-            let detail = format!("id: {} belongs to the EnterpriseUser of RFC 7643; choose a URN of your own", schema.id);
+            let detail = format!(
+                "id: {} belongs to the EnterpriseUser of RFC 7643; choose a URN of your own",
+                schema.id
+            );
             return Err(Error::invalid_value(detail).with_attribute("id"));
         }
         for attribute in &schema.attributes {
@@ -167,11 +170,14 @@ impl Names {
             }
         });
         if let Some((name, known)) = respelled {
-            let detail = format!("{name}: spelled {known} in an earlier version, and values are stored by that name; keep it");
+            let detail = format!(
+                "{name}: spelled {known} in an earlier version, and values are stored by that name; keep it"
+            );
             return Err(Error::invalid_value(detail).with_attribute(name));
         }
         if names.len() > MOST_NAMES {
-            let detail = format!("attributes: this URN had more than {MOST_NAMES} different ones; choose another URN");
+            let detail =
+                format!("attributes: this URN had more than {MOST_NAMES} different ones; choose another URN");
             return Err(Error::new(ErrorKind::TooMany, detail));
         }
         Ok(Self(names))
@@ -239,8 +245,14 @@ mod tests {
         let enterprise = "urn:ietf:params:scim:schemas:extension:ENTERPRISE:2.0:User";
         let cases = [
             (json!({ "id": enterprise, "attributes": [{ "name": "a" }] }), "id: "),
-            (json!({ "id": "urn:ietf:params:scim:schemas:core:2.0:User", "attributes": [{ "name": "a" }] }), "id: "),
-            (json!({ "id": "urn:ietf:params:scim:api:messages:2.0:PatchOp", "attributes": [{ "name": "a" }] }), "id: "),
+            (
+                json!({ "id": "urn:ietf:params:scim:schemas:core:2.0:User", "attributes": [{ "name": "a" }] }),
+                "id: ",
+            ),
+            (
+                json!({ "id": "urn:ietf:params:scim:api:messages:2.0:PatchOp", "attributes": [{ "name": "a" }] }),
+                "id: ",
+            ),
             (json!({ "id": URN, "attributes": [{ "name": "a", "uniqueness": "server" }] }), "a: uniqueness"),
             (json!({ "id": URN, "attributes": [{ "name": "a", "returned": "never" }] }), "a: mutability"),
             (
@@ -288,7 +300,8 @@ mod tests {
         }));
         let mut new = map(json!({ "userName": "b", "schemas": ["y"] }));
         keep_hidden(&user, &current, &mut new);
-        let expected = json!({ "userName": "b", "schemas": ["y"], URN: { "unseen": 2 }, "urn:gone:x": { "y": 3 } });
+        let expected =
+            json!({ "userName": "b", "schemas": ["y"], URN: { "unseen": 2 }, "urn:gone:x": { "y": 3 } });
         assert_eq!(Value::Object(new), expected);
     }
 }

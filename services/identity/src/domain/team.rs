@@ -80,7 +80,8 @@ pub(crate) fn no_such_team() -> Error {
 }
 
 pub(crate) fn slug_taken() -> Error {
-    let detail = "slug: taken by another team of this tenant (upper and lower case are the same); choose another";
+    let detail =
+        "slug: taken by another team of this tenant (upper and lower case are the same); choose another";
     Error::new(ErrorKind::Uniqueness, detail).with_attribute("slug")
 }
 
@@ -94,7 +95,9 @@ mod tests {
             assert_eq!(slug(good).unwrap(), good);
         }
         let long = "x".repeat(LONGEST_SLUG + 1);
-        for bad in ["", "-x", "a b", "ä", "a,b", "[\"a\"]", "a@b", "018f3c0e-9d0c-7b53-9b1c-0a4f35a7f7a1", &long] {
+        for bad in
+            ["", "-x", "a b", "ä", "a,b", "[\"a\"]", "a@b", "018f3c0e-9d0c-7b53-9b1c-0a4f35a7f7a1", &long]
+        {
             assert_eq!(slug(bad).unwrap_err().attribute.as_deref(), Some("slug"), "{bad}");
         }
     }

@@ -167,7 +167,12 @@ async fn step(transaction: &DatabaseTransaction, tenant: TenantId, stamp: Uuid) 
     Ok(Step { users: rows.len(), is_last })
 }
 
-async fn set_search(transaction: &DatabaseTransaction, tenant: TenantId, id: Uuid, search: Value) -> Result<()> {
+async fn set_search(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    id: Uuid,
+    search: Value,
+) -> Result<()> {
     users::Entity::update_many()
         .set(users::ActiveModel { search: Set(search), ..Default::default() })
         .filter(users::Column::TenantId.eq(tenant.uuid()))

@@ -15,15 +15,15 @@ use scim::ErrorKind;
 use scim::schema::Budget;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::entities::{extensions, schema_states};
 use super::{Author, Store, log, reindex};
-use crate::domain::{self, role_teams, Definition, MOST_EXTENSIONS, MOST_URNS, Names, Schema};
+use crate::domain::{self, Definition, MOST_EXTENSIONS, MOST_URNS, Names, Schema, role_teams};
 
 /// Tenants whose schemas are remembered.
 const REMEMBERED: u64 = 10_000;
@@ -95,7 +95,8 @@ impl Schemas {
         }
         let rows = live(tenant).all(db).await?;
         let marked = state(tenant).one(db).await?.and_then(|state| state.role_and_teams);
-        let role_teams = rows.iter().find(|row| Some(&row.urn_key) == marked.as_ref()).map(|row| row.urn.clone());
+        let role_teams =
+            rows.iter().find(|row| Some(&row.urn_key) == marked.as_ref()).map(|row| row.urn.clone());
         let known = Known { stamp, schema: Arc::new(Schema { role_teams, ..schema(rows)? }) };
         self.known.insert(tenant, known.clone()).await;
         Ok(known)
@@ -246,12 +247,18 @@ impl Put<'_> {
             return Ok((extension(row, has_role_and_teams), position));
         };
         if current.urn != *urn {
-            let detail = format!("id: {urn} was spelled {} before, and values are stored by that name; keep it", current.urn);
+            let detail = format!(
+                "id: {urn} was spelled {} before, and values are stored by that name; keep it",
+                current.urn
+            );
             return Err(Error::invalid_value(detail).with_attribute("id"));
         }
         let is_same = current.document == document && current.is_required == required && !is_marked_anew;
         if is_live && is_same {
-            return Ok((extension(current.clone(), has_role_and_teams), changelog::latest(transaction).await?));
+            return Ok((
+                extension(current.clone(), has_role_and_teams),
+                changelog::latest(transaction).await?,
+            ));
         }
 
         let names: Names = serde_json::from_value(current.names.clone()).map_err(Error::internal)?;
@@ -301,7 +308,10 @@ impl Put<'_> {
             role_teams::check_schema(&self.definition.schema)?;
             let other = rows.iter().find(|row| row.is_live && !was && Some(&row.urn_key) == marked.as_ref());
             if let Some(other) = other {
-                let detail = format!("{} has role and teams already, and a tenant has them once; take them from it first", other.urn);
+                let detail = format!(
+                    "{} has role and teams already, and a tenant has them once; take them from it first",
+                    other.urn
+                );
                 return Err(Error::new(ErrorKind::Conflict, detail).with_attribute("role_and_teams"));
             }
         }
@@ -342,7 +352,9 @@ fn check_version(current: i64, expected: Option<i64>) -> Result<()> {
         Some(0) => Err(mismatch(format!("the extension is there already, at version {current}"))),
         Some(_) if current == 0 => Err(mismatch("the extension is not there".to_owned())),
         Some(expected) => {
-            let detail = format!("the extension is at version {current}, not {expected}; read it again and repeat the change");
+            let detail = format!(
+                "the extension is at version {current}, not {expected}; read it again and repeat the change"
+            );
             Err(mismatch(detail))
         }
     }
@@ -355,7 +367,9 @@ fn mismatch(detail: String) -> Error {
 fn check_room(rows: &[extensions::Model], is_known: bool, is_live: bool) -> Result<()> {
     let too_many = |detail: String| Err(Error::new(ErrorKind::TooMany, detail));
     if !is_live && rows.iter().filter(|row| row.is_live).count() >= MOST_EXTENSIONS {
-        return too_many(format!("a tenant has at most {MOST_EXTENSIONS} extensions; delete one that is not needed"));
+        return too_many(format!(
+            "a tenant has at most {MOST_EXTENSIONS} extensions; delete one that is not needed"
+        ));
     }
     if !is_known && rows.len() >= MOST_URNS {
         return too_many(format!(

@@ -12,8 +12,8 @@ use platform::{Error, Result};
 use scim::{Map, Warning};
 use sea_orm::sea_query::Condition;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, SqlErr,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, SqlErr,
 };
 use uuid::Uuid;
 
@@ -64,12 +64,18 @@ impl Store {
     }
 
     pub(crate) async fn team(&self, tenant: TenantId, named: Named) -> Result<Option<Team>> {
-        let row = in_registry(tenant, &named).filter(teams::Column::IsGoing.eq(false)).one(self.db.read()).await?;
+        let row =
+            in_registry(tenant, &named).filter(teams::Column::IsGoing.eq(false)).one(self.db.read()).await?;
         Ok(row.map(team_of))
     }
 
     /// In order of slugs, those behind `after`.
-    pub(crate) async fn teams(&self, tenant: TenantId, after: Option<String>, limit: u64) -> Result<Vec<Team>> {
+    pub(crate) async fn teams(
+        &self,
+        tenant: TenantId,
+        after: Option<String>,
+        limit: u64,
+    ) -> Result<Vec<Team>> {
         let mut select = teams_of(tenant).filter(teams::Column::IsGoing.eq(false));
         if let Some(after) = after {
             select = select.filter(teams::Column::SlugKey.gt(after));
@@ -171,14 +177,25 @@ impl Store {
                         let schema = schemas.locked(transaction, author.tenant).await?;
                         for id in ids {
                             let id = UserId::from_uuid(*id);
-                            let Some(current) = write::locked_if_there(transaction, author.tenant, id).await? else {
+                            let Some(current) =
+                                write::locked_if_there(transaction, author.tenant, id).await?
+                            else {
                                 continue;
                             };
                             let changed = schema.role_teams.as_deref().and_then(|urn| {
                                 role_teams::with_team(urn, &current.attributes, team, slug.as_deref())
                             });
                             if let Some(attributes) = changed {
-                                write::save(transaction, author, &schema, &current, attributes, Vec::new(), now).await?;
+                                write::save(
+                                    transaction,
+                                    author,
+                                    &schema,
+                                    &current,
+                                    attributes,
+                                    Vec::new(),
+                                    now,
+                                )
+                                .await?;
                             }
                         }
                         Ok(())
@@ -215,9 +232,7 @@ async fn look_up(
     }
     let ids = wanted.iter().filter_map(|wanted| wanted.id).map(TeamId::uuid);
     let slugs = wanted.iter().filter_map(|wanted| wanted.slug_key.clone());
-    let named = Condition::any()
-        .add(teams::Column::Id.is_in(ids))
-        .add(teams::Column::SlugKey.is_in(slugs));
+    let named = Condition::any().add(teams::Column::Id.is_in(ids)).add(teams::Column::SlugKey.is_in(slugs));
     let found = teams_of(tenant).filter(teams::Column::IsGoing.eq(false)).filter(named);
     // In one order, so that writers do not wait for each other in a circle.
     let rows = found.order_by_asc(teams::Column::Id).lock_shared().all(transaction).await?;

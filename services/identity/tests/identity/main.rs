@@ -7,6 +7,7 @@ mod isolation;
 mod lists;
 mod purge;
 mod random;
+mod role_teams;
 mod schemas;
 mod support;
 mod users;

@@ -13,7 +13,7 @@ use platform::db::Database;
 use platform::db::cursor::Cursors;
 use platform::db::page::PageSize;
 use platform::ids::TenantId;
-use platform::transport::{Transport, in_process};
+use platform::transport::{MAX_MESSAGE_BYTES, Transport, in_process};
 use platform::{Error, Result};
 use proto::common::v1::{Context, Dialect, Page, Precondition, Resource, SortOrder};
 use proto::identity::v1;
@@ -111,7 +111,8 @@ impl App {
     }
 
     pub fn users(&self) -> UsersClient<Transport> {
-        UsersClient::new(self.transport.clone())
+        // As the gateway's.
+        UsersClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     pub fn directory(&self) -> DirectoryClient<Transport> {

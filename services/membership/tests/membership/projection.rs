@@ -46,6 +46,28 @@ async fn by_name(app: &App, name: &str, group: &str) -> platform::Result<bool> {
 testkit::store_tests! {
     service: Membership;
 
+    async fn role_and_teams_are_kept_by_version(db: Database) {
+        use sea_orm::{ConnectionTrait, Statement};
+
+        let app = app(db.clone());
+        let user = user_id();
+        let teams = vec![user_id(), user_id()];
+        let kept = async || {
+            let sql = "SELECT role, team_ids FROM users WHERE tenant_id = $1";
+            let statement = Statement::from_sql_and_values(db.backend(), sql, [app.tenant.uuid().into()]);
+            let row = db.read().query_one_raw(statement).await.unwrap().unwrap();
+            let role: Option<String> = row.try_get("", "role").unwrap();
+            let team_ids: serde_json::Value = row.try_get("", "team_ids").unwrap();
+            (role, team_ids)
+        };
+        let second = UserChange { version: 2, role: "owner".into(), team_ids: teams.clone(), ..app.change(&user) };
+        app.apply(second).await.unwrap();
+        app.apply(UserChange { role: "user".into(), ..app.change(&user) }).await.unwrap();
+        assert_eq!(kept().await, (Some("owner".to_owned()), serde_json::json!(teams)), "the later version counts");
+        app.apply(UserChange { version: 3, deleted: true, ..Default::default() }.of(&app, &user)).await.unwrap();
+        assert_eq!(kept().await, (None, serde_json::json!([])));
+    }
+
     async fn changes_in_any_order_and_repeated_come_to_the_same(db: Database) {
         let app = app(db);
         let group = app.group("Sales").await;

@@ -36,7 +36,9 @@ pub(crate) fn check_schema(schema: &Schema) -> Result<()> {
         return refused(ROLE, "a single-valued string that is readWrite and not required");
     }
     let holds = |teams: &Attribute| {
-        [UUID, SLUG, VALUE].iter().all(|name| teams.sub_attribute(name).is_some_and(|sub| sub.name == *name && is_text(sub)))
+        [UUID, SLUG, VALUE]
+            .iter()
+            .all(|name| teams.sub_attribute(name).is_some_and(|sub| sub.name == *name && is_text(sub)))
     };
     let is_list = |teams: &Attribute| {
         let open = Attribute { multi_valued: false, ..teams.clone() };

@@ -34,7 +34,9 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn of(element: &Value) -> Self {
-        let text = |name: &str| element.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+        let text = |name: &str| {
+            element.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+        };
         let id = |text: &str| Uuid::try_parse(text).ok().map(TeamId::from_uuid);
         let value = text(VALUE);
         let slug = text(SLUG).or(value.filter(|value| id(value).is_none()));
@@ -51,7 +53,8 @@ impl Settle {
     /// The teams to look up. None when the user's teams stay what they are.
     pub(crate) fn wanted(&self, current: Option<&Map>, next: &Map) -> Vec<Wanted> {
         let before = current.and_then(|current| self.elements(current));
-        let Some(after) = self.elements(next).filter(|after| self.sent.teams && Some(*after) != before) else {
+        let Some(after) = self.elements(next).filter(|after| self.sent.teams && Some(*after) != before)
+        else {
             return Vec::new();
         };
         after.iter().take(MOST_TEAMS).map(Wanted::of).collect()
@@ -113,7 +116,8 @@ impl Settle {
             return Ok(Some(stays.to_owned()));
         }
         if PROTECTED.contains(&stays) {
-            let detail = format!("skipped: {stays} is a protected role, which only an administrator takes away");
+            let detail =
+                format!("skipped: {stays} is a protected role, which only an administrator takes away");
             warnings.push(Warning { attribute: self.rule.name(ROLE), detail });
             return Ok(Some(stays.to_owned()));
         }
@@ -130,7 +134,12 @@ impl Settle {
     }
 
     /// The elements as they are stored.
-    fn teams(&self, elements: &[Value], registry: &[Team], warnings: &mut Vec<Warning>) -> Result<Vec<Value>> {
+    fn teams(
+        &self,
+        elements: &[Value],
+        registry: &[Team],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Value>> {
         if elements.len() > MOST_TEAMS {
             let detail = format!("a user can be in {MOST_TEAMS} teams at most");
             self.skip(TEAMS, format!("skipped what is behind the first: {detail}"), detail, warnings)?;
@@ -142,7 +151,10 @@ impl Settle {
                 let named = [UUID, SLUG, VALUE].iter().find_map(|name| element.get(*name)?.as_str());
                 let detail = match named.filter(|named| Uuid::try_parse(named).is_ok()) {
                     Some(id) => format!("the tenant has no team {id:?}"),
-                    None => format!("the tenant has no team {}", named.map_or_else(|| "of that kind".to_owned(), word)),
+                    None => format!(
+                        "the tenant has no team {}",
+                        named.map_or_else(|| "of that kind".to_owned(), word)
+                    ),
                 };
                 self.skip(TEAMS, format!("skipped: {detail}; register it first"), detail, warnings)?;
                 continue;

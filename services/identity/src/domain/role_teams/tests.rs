@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use platform::clock::Timestamp;
 use platform::Result;
+use platform::clock::Timestamp;
 use scim::schema::ResourceType;
 use scim::{Dialect, ErrorKind, Limits};
 use serde_json::json;
@@ -52,7 +52,8 @@ fn registry() -> Vec<Team> {
 
 /// A stored user.
 fn user(role: Option<&str>, teams: &[&str]) -> Map {
-    let Value::Object(mut user) = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "a", "active": true })
+    let Value::Object(mut user) =
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "a", "active": true })
     else {
         panic!("an object")
     };
@@ -99,7 +100,10 @@ fn act(action: Action, current: &Map, extension: &Value) -> After {
     let resource = json!({ "userName": "a", URN: extension });
     let with_path = |op: &str| {
         let members = extension.as_object().unwrap();
-        members.iter().map(|(name, value)| json!({ "op": op, "path": format!("{URN}:{name}"), "value": value })).collect()
+        members
+            .iter()
+            .map(|(name, value)| json!({ "op": op, "path": format!("{URN}:{name}"), "value": value }))
+            .collect()
     };
     let operations: Vec<Value> = match action {
         Action::Post => return run(&Dialect::ENTRA, None, &resource, false).unwrap(),
@@ -108,13 +112,17 @@ fn act(action: Action, current: &Map, extension: &Value) -> After {
         Action::Replace => with_path("Replace"),
         Action::FlatKey => {
             let members = extension.as_object().unwrap();
-            let flat: Map = members.iter().map(|(name, value)| (format!("{URN}:{name}"), value.clone())).collect();
+            let flat: Map =
+                members.iter().map(|(name, value)| (format!("{URN}:{name}"), value.clone())).collect();
             vec![json!({ "op": "replace", "value": flat })]
         }
-        Action::Object => vec![json!({ "op": "add", "value": { URN.to_uppercase(): extension, "title": "x" } })],
+        Action::Object => {
+            vec![json!({ "op": "add", "value": { URN.to_uppercase(): extension, "title": "x" } })]
+        }
         Action::Extension => vec![json!({ "op": "replace", "path": URN, "value": extension })],
     };
-    let patch = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+    let patch =
+        json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     run(&Dialect::ENTRA, Some(current), &patch, true).unwrap()
 }
 
@@ -138,7 +146,10 @@ fn teams_in_every_form() {
         (json!("{\"slug\":\"sales\"}"), vec![SALES]),
         (json!("[\"sales\",\"it\"]"), vec![SALES, IT]),
         (json!([{ "value": "sales" }, { "value": IT }]), vec![SALES, IT]),
-        (json!([{ "value": "{\"slug\":\"sales\"}" }, { "value": format!("{{\"uuid\":\"{IT}\"}}") }]), vec![SALES, IT]),
+        (
+            json!([{ "value": "{\"slug\":\"sales\"}" }, { "value": format!("{{\"uuid\":\"{IT}\"}}") }]),
+            vec![SALES, IT],
+        ),
         (json!([{ "value": "[{\"slug\":\"sales\"},{\"slug\":\"it\"}]" }]), vec![SALES, IT]),
         (json!({ "value": "[{\"slug\":\"sales\"}]" }), vec![SALES]),
         (json!(["sales", { "slug": "it" }]), vec![SALES, IT]),
@@ -179,7 +190,8 @@ fn teams_that_are_not_there_are_skipped_and_the_rest_counts() {
     ];
     for (form, expected, skipped) in forms {
         for action in [&UPDATES[..], &[Action::Post]].concat() {
-            let (_, in_teams, warnings) = act(action, &user(Some("user"), &[SALES]), &json!({ "teams": form }));
+            let (_, in_teams, warnings) =
+                act(action, &user(Some("user"), &[SALES]), &json!({ "teams": form }));
             assert_eq!(in_teams, teams(&expected), "{action:?} {form}");
             assert_eq!(warnings, vec![name.clone(); skipped], "{action:?} {form}");
         }
@@ -226,13 +238,15 @@ fn protected_roles_stay_and_the_rest_of_the_request_counts() {
         for sent in [json!("user"), json!("admin"), json!("king"), json!(""), Value::Null] {
             for action in UPDATES {
                 let current = user(Some(protected), &[IT]);
-                let (after, in_teams, warnings) = act(action, &current, &json!({ "role": sent, "teams": "sales" }));
+                let (after, in_teams, warnings) =
+                    act(action, &current, &json!({ "role": sent, "teams": "sales" }));
                 assert_eq!((after, in_teams), (role(protected), teams(&[SALES])), "{action:?} {sent}");
                 assert_eq!(warnings, [format!("{URN}:role")], "{action:?} {sent}");
             }
         }
         for action in UPDATES {
-            let (after, _, warnings) = act(action, &user(Some(protected), &[]), &json!({ "role": protected.to_uppercase() }));
+            let (after, _, warnings) =
+                act(action, &user(Some(protected), &[]), &json!({ "role": protected.to_uppercase() }));
             assert_eq!((after, warnings), (role(protected), vec![]), "{action:?}: it may say what is so");
         }
     }
@@ -247,12 +261,26 @@ fn what_is_not_sent_stays() {
         let current = user(before, &[SALES]);
         let unchanged = (before.map(str::to_owned), teams(&[SALES]), vec![]);
         assert_eq!(run(&Dialect::ENTRA, Some(&current), &body, false).unwrap(), unchanged, "PUT");
-        assert_eq!(run(&Dialect::RFC, Some(&current), &json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "a" }), false).unwrap(), unchanged, "PUT");
+        assert_eq!(
+            run(
+                &Dialect::RFC,
+                Some(&current),
+                &json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "a" }),
+                false
+            )
+            .unwrap(),
+            unchanged,
+            "PUT"
+        );
         for operation in [
             json!({ "op": "Replace", "path": "displayName", "value": "x" }),
             json!({ "op": "replace", "value": { "displayName": "x", URN: {} } }),
         ] {
-            assert_eq!(run(&Dialect::ENTRA, Some(&current), &patch(&operation), true).unwrap(), unchanged, "{operation}");
+            assert_eq!(
+                run(&Dialect::ENTRA, Some(&current), &patch(&operation), true).unwrap(),
+                unchanged,
+                "{operation}"
+            );
         }
     }
 }
@@ -267,14 +295,30 @@ fn operations_on_parts() {
         (json!({ "op": "Remove", "path": format!("{URN}:teams") }), "admin", vec![]),
         (json!({ "op": "Remove", "path": format!("{URN}:role"), "value": "admin" }), "user", vec![SALES, IT]),
         (json!({ "op": "Remove", "path": URN }), "user", vec![]),
-        (json!({ "op": "Remove", "path": format!("{URN}:teams"), "value": [{ "value": "sales" }] }), "admin", vec![IT]),
-        (json!({ "op": "Remove", "path": format!("{URN}:teams"), "value": format!("[{{\"uuid\":\"{IT}\"}}]") }), "admin", vec![SALES]),
+        (
+            json!({ "op": "Remove", "path": format!("{URN}:teams"), "value": [{ "value": "sales" }] }),
+            "admin",
+            vec![IT],
+        ),
+        (
+            json!({ "op": "Remove", "path": format!("{URN}:teams"), "value": format!("[{{\"uuid\":\"{IT}\"}}]") }),
+            "admin",
+            vec![SALES],
+        ),
         (json!({ "op": "Remove", "path": format!("{URN}:teams"), "value": [] }), "admin", vec![SALES, IT]),
         (json!({ "op": "remove", "path": format!("{URN}:teams[slug eq \"it\"]") }), "admin", vec![SALES]),
         (json!({ "op": "remove", "path": format!("{URN}:teams[value eq \"IT\"]") }), "admin", vec![SALES]),
-        (json!({ "op": "remove", "path": format!("{URN}:teams[value eq \"{SALES}\" or value eq \"it\"]") }), "admin", vec![]),
+        (
+            json!({ "op": "remove", "path": format!("{URN}:teams[value eq \"{SALES}\" or value eq \"it\"]") }),
+            "admin",
+            vec![],
+        ),
         (json!({ "op": "Replace", "path": format!("{URN}.teams"), "value": "it" }), "admin", vec![IT]),
-        (json!({ "op": "Add", "path": format!("{}:TEAMS", URN.to_uppercase()), "value": "it" }), "admin", vec![IT]),
+        (
+            json!({ "op": "Add", "path": format!("{}:TEAMS", URN.to_uppercase()), "value": "it" }),
+            "admin",
+            vec![IT],
+        ),
     ];
     for (operation, expected_role, expected) in cases {
         let current = user(Some("admin"), &[SALES, IT]);
@@ -296,12 +340,26 @@ fn strict_dialects_refuse_and_add() {
         for current in [None, Some(&user(Some("user"), &[]))] {
             let refused = run(&Dialect::RFC, current, &body(extension.clone()), false).unwrap_err();
             assert_eq!(refused.kind, ErrorKind::InvalidValue, "{extension}");
-            assert!(refused.detail.contains("role") || refused.detail.contains("teams"), "{}", refused.detail);
+            assert!(
+                refused.detail.contains("role") || refused.detail.contains("teams"),
+                "{}",
+                refused.detail
+            );
         }
     }
     let current = user(Some("owner"), &[SALES]);
-    let after = run(&Dialect::RFC, Some(&current), &body(json!({ "role": "user", "teams": [{ "value": "it" }] })), false).unwrap();
-    assert_eq!(after, (role("owner"), teams(&[IT]), vec![format!("{URN}:role")]), "a protected role fails no request");
+    let after = run(
+        &Dialect::RFC,
+        Some(&current),
+        &body(json!({ "role": "user", "teams": [{ "value": "it" }] })),
+        false,
+    )
+    .unwrap();
+    assert_eq!(
+        after,
+        (role("owner"), teams(&[IT]), vec![format!("{URN}:role")]),
+        "a protected role fails no request"
+    );
     let add = json!({ "op": "add", "path": format!("{URN}:teams"), "value": [{ "slug": "it" }] });
     let after = run(&Dialect::RFC, Some(&current), &patch(&add), true).unwrap();
     assert_eq!(after.1, teams(&[SALES, IT]));

@@ -242,7 +242,9 @@ fn collect(value: Value, depth: usize, named: &mut Vec<Value>, skipped: &mut usi
             }
         }
         Value::Object(object) => {
-            let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+            let text = |name: &str| {
+                object.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+            };
             let mut team = Map::new();
             for name in [UUID, SLUG] {
                 team.extend(text(name).map(|text| (name.to_owned(), Value::from(text))));
@@ -282,7 +284,9 @@ fn name_by_column(filter: &mut Filter) {
     match filter {
         Filter::And(parts) | Filter::Or(parts) => parts.iter_mut().for_each(name_by_column),
         Filter::Not(inner) => name_by_column(inner),
-        Filter::Compare { attribute, value: Literal::String(text), .. } if attribute.eq_ignore_ascii_case(VALUE) => {
+        Filter::Compare { attribute, value: Literal::String(text), .. }
+            if attribute.eq_ignore_ascii_case(VALUE) =>
+        {
             *attribute = column(text).to_owned();
         }
         Filter::Compare { .. } | Filter::Present(_) | Filter::ValuePath { .. } => {}
