@@ -46,7 +46,9 @@ pub(crate) async fn create(
         answer.tenant.ok_or_else(|| Error::broken_contract("CreateTenant answered without the tenant"))?;
     if !answer.role_and_teams.is_empty() {
         let id = tenant.id.clone();
-        if let Err(error) = roles::define(&app, &administrator, id, answer.role_and_teams, &request_id.0.0).await {
+        if let Err(error) =
+            roles::define(&app, &administrator, id, answer.role_and_teams, &request_id.0.0).await
+        {
             // The token would be shown to nobody: whoever asks again should find the name free.
             remove(&app, &administrator, tenant.id).await?;
             return Err(error.into());

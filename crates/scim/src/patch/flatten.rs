@@ -6,6 +6,7 @@ use super::{Op, Operation, PatchRequest};
 use crate::decode::Decoder;
 use crate::dialect::Scene;
 use crate::path::{Path, Target};
+use crate::resource::SCHEMAS;
 use crate::schema::{Name, ResourceType};
 use crate::{Error, Result, Warning};
 
@@ -69,6 +70,10 @@ impl Flattening<'_> {
             return Err(Error::invalid_value(detail).about("value"));
         };
         for (key, value) in object {
+            // As in bodies (`resource.rs`): some clients write `schemas` into extensions too.
+            if !urn.is_empty() && urn != self.scene.rt.schema.id && key.eq_ignore_ascii_case(SCHEMAS) {
+                continue;
+            }
             let name = if urn.is_empty() { key.clone() } else { format!("{urn}:{key}") };
             match self.key_path(&name, key)? {
                 None => self.decoder.unknown(&name)?,

@@ -18,7 +18,7 @@ use super::entities::{emails, users};
 use super::log::{self, Change};
 use super::read::Row;
 use super::{Store, in_tenant, schemas, teams};
-use crate::domain::{self, role_teams, Edit, EmailKeys, Keys, Precondition, Schema, User};
+use crate::domain::{self, Edit, EmailKeys, Keys, Precondition, Schema, User, role_teams};
 
 /// Rows that one statement writes or one transaction deletes at most, so that nobody else waits long.
 const BATCH: usize = 500;
@@ -60,17 +60,20 @@ impl Store {
                 Box::pin(async move {
                     let (author, edit, schemas) = work.as_ref();
                     let schema = schemas.locked(transaction, author.tenant).await?;
-                    let (attributes, warnings) = teams::settle(transaction, author.tenant, None, edit(&schema)?).await?;
+                    let (attributes, warnings) =
+                        teams::settle(transaction, author.tenant, None, edit(&schema)?).await?;
                     let keys = Keys::of(&schema.user, &attributes);
                     keys.check()?;
                     let user = User { id, version: 1, created_at: now, updated_at: now, attributes };
                     insert(transaction, author.tenant, &user, &keys).await?;
                     let urn = schema.role_teams.as_deref();
-                    let in_teams = urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
+                    let in_teams =
+                        urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
                     teams::note(transaction, author.tenant, id, &[], &in_teams).await?;
                     let change = Change::of(author.tenant, &user, urn);
                     let revision =
-                        log::append(transaction, author, &change, &warnings, log::CREATED, user.updated_at).await?;
+                        log::append(transaction, author, &change, &warnings, log::CREATED, user.updated_at)
+                            .await?;
                     Ok(Changed { user, warnings, revision, change: Some(change) })
                 })
             })
@@ -179,10 +182,12 @@ pub(super) async fn save(
     keys.check()?;
     update(transaction, author.tenant, &user, &before, &keys).await?;
     let urn = schema.role_teams.as_deref();
-    let in_teams = |user: &User| urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
+    let in_teams =
+        |user: &User| urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
     teams::note(transaction, author.tenant, user.id, &in_teams(current), &in_teams(&user)).await?;
     let change = Change::of(author.tenant, &user, urn);
-    let revision = log::append(transaction, author, &change, &warnings, log::UPDATED, user.updated_at).await?;
+    let revision =
+        log::append(transaction, author, &change, &warnings, log::UPDATED, user.updated_at).await?;
     Ok(Changed { user, warnings, revision, change: Some(change) })
 }
 

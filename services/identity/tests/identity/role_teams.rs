@@ -133,7 +133,7 @@ testkit::store_tests! {
         let [warning] = &created.warnings[..] else { panic!("{:?}", created.warnings) };
         assert!(warning.attribute == format!("{URN}:teams") && warning.detail.contains("nobody"), "{warning:?}");
         let change = created.change.unwrap();
-        assert_eq!((change.role.as_str(), &change.team_ids), ("admin", &vec![sales.id.clone()]));
+        assert_eq!((change.role.as_str(), &change.team_ids[..]), ("admin", std::slice::from_ref(&sales.id)));
 
         let moved = app.patch(&resource.id, replace("teams", json!([{ "value": it.id }]))).await.unwrap();
         assert_eq!(moved.change.unwrap().team_ids, [it.id.clone()], "Add of the whole is the whole");

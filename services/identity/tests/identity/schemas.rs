@@ -334,20 +334,28 @@ testkit::store_tests! {
     async fn changes_of_schemas_and_writes_of_users_do_not_cross(db: Database) {
         let app = app(db);
         put(&app, json!([{ "name": "badge" }])).await;
-        let writer = app.clone();
-        let writes = tokio::spawn(async move {
-            for n in 0..60 {
-                create(&writer, user(&format!("u{n}"), json!({ "badge": format!("B{n}") }))).await;
-            }
-        });
+        // As many as hold the lock in turn: a change of the schemas must get through all the same.
+        let mut writers = tokio::task::JoinSet::new();
+        for worker in 0..8 {
+            let writer = app.clone();
+            writers.spawn(async move {
+                for n in 0..40 {
+                    let name = format!("u{worker}x{n}");
+                    create(&writer, user(&name, json!({ "badge": format!("B{worker}x{n}") }))).await;
+                }
+            });
+        }
         for n in 0..15 {
             put(&app, json!([{ "name": "badge", "caseExact": n % 2 == 0 }])).await;
         }
-        writes.await.unwrap();
+        writers.join_all().await;
         // caseExact at last: every user is found by the exact text, none by another.
-        for n in 0..60 {
-            assert_eq!(app.matching(&format!("{URN}:badge eq \"B{n}\"")).await, [format!("u{n}")]);
-            assert_eq!(app.matching(&format!("{URN}:badge eq \"b{n}\"")).await, [""; 0]);
+        for (worker, n) in (0..8).flat_map(|worker| (0..40).step_by(3).map(move |n| (worker, n))) {
+            assert_eq!(
+                app.matching(&format!("{URN}:badge eq \"B{worker}x{n}\"")).await,
+                [format!("u{worker}x{n}")]
+            );
+            assert_eq!(app.matching(&format!("{URN}:badge eq \"b{worker}x{n}\"")).await, [""; 0]);
         }
     }
 

@@ -169,10 +169,9 @@ testkit::store_tests! {
         let answer = app.add(&id, &["bob", &user]).await;
         assert_eq!(answer.warnings.len(), 1);
         assert_eq!(app.member_ids(&id).await, [user.as_str()]);
-        for strict in [Dialect::Rfc, Dialect::Interop] {
-            let bob = json!([{ "op": "add", "path": "members", "value": values(&["bob"]) }]);
-            assert_eq!(kind(app.dialect(strict).patch(&id, bob).await), ErrorKind::InvalidValue);
-        }
+        let bob = json!([{ "op": "add", "path": "members", "value": values(&["bob"]) }]);
+        assert_eq!(app.dialect(Dialect::Rfc).patch(&id, bob.clone()).await.unwrap().warnings.len(), 1);
+        assert_eq!(kind(app.dialect(Dialect::Interop).patch(&id, bob).await), ErrorKind::InvalidValue);
     }
 
     async fn the_type_a_client_gives_is_a_hint(db: Database) {
