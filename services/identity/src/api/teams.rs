@@ -70,7 +70,7 @@ impl Teams for Api {
         let UpdateTeamRequest { tenant_id, team, slug, name } = request.get_ref();
         let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
         let slug = slug.as_deref().map(team::slug).transpose()?;
-        // To clear the name is to go by the slug, the new one or the one there is.
+        // An empty name is the slug's, if that is given too; what it was is not known here.
         let fallback = slug.clone().unwrap_or_default();
         let name = match name.as_deref().map(|name| team::name(name, &fallback)).transpose()? {
             Some(name) if name.is_empty() => {

@@ -47,13 +47,13 @@ pub(super) fn precondition(message: Option<common::Precondition>) -> Preconditio
 }
 
 pub(super) fn resource(user: &User) -> Result<common::Resource> {
-    let User { id, version, created_at, updated_at, attributes } = user;
+    let User { id, version, created_at, updated_at, attributes: _ } = user;
     Ok(common::Resource {
         id: id.to_string(),
         version: *version,
         created_at_us: created_at.micros(),
         updated_at_us: updated_at.micros(),
-        json: serde_json::to_vec(attributes).map_err(Error::internal)?.into(),
+        json: serde_json::to_vec(user.shown().as_ref()).map_err(Error::internal)?.into(),
     })
 }
 

@@ -55,6 +55,9 @@ impl Reader<'_> {
             let warnings = [warnings, decoded.warnings].concat();
             let mut attributes = decoded.resource;
             keep_hidden(&schema.user, current, &mut attributes);
+            if let (false, Some(active)) = (attributes.contains_key("active"), current.get("active")) {
+                attributes.insert("active".into(), active.clone());
+            }
             Ok(Edit { role_teams, ..settle(Some(current), attributes, &decoded.secrets, warnings) })
         })
     }
@@ -85,13 +88,16 @@ impl Reader<'_> {
 
 /// The service's own rules, the same for every way to write.
 ///
-/// - `active` is never unassigned: a new user is active unless it says otherwise, and a request that leaves `active` out
-///   (or clears it) does not thereby bring a deactivated user back.
+/// - A new user is active unless it says otherwise. A PUT that leaves `active` out keeps it. A PATCH may remove it: then it is
+///   unassigned (RFC 7644, section 3.5.2.2), which does not bring a deactivated user back ([`super::is_active`]).
 /// - Passwords are not kept, in any form: nothing here authenticates people. The client is told.
 fn settle(current: Option<&Map>, mut attributes: Map, secrets: &Map, mut warnings: Vec<Warning>) -> Edit {
-    if is_active(&attributes).is_none() {
-        let active = current.and_then(is_active).unwrap_or(true);
-        attributes.insert("active".into(), Value::Bool(active));
+    if !attributes.contains_key("active") {
+        match current {
+            None => _ = attributes.insert("active".into(), Value::Bool(true)),
+            Some(current) if !is_active(current) => _ = attributes.insert("active".into(), Value::Null),
+            Some(_) => {}
+        }
     }
     for attribute in secrets.keys() {
         let detail =
@@ -132,7 +138,12 @@ mod tests {
     fn leaving_active_out_reactivates_nobody() {
         let inactive = map(json!({ "userName": "a", "active": false }));
         let edit = settle(Some(&inactive), map(json!({ "userName": "a" })), &Map::new(), Vec::new());
-        assert_eq!(edit.attributes["active"], json!(false));
+        assert!(!is_active(&edit.attributes), "unassigned, and still not active");
+        let again = settle(Some(&edit.attributes), map(json!({ "userName": "b" })), &Map::new(), Vec::new());
+        assert!(!is_active(&again.attributes));
+        let active = map(json!({ "userName": "a", "active": true }));
+        let edit = settle(Some(&active), map(json!({ "userName": "a" })), &Map::new(), Vec::new());
+        assert!(is_active(&edit.attributes) && !edit.attributes.contains_key("active"));
         let edit = settle(None, map(json!({ "userName": "a" })), &Map::new(), Vec::new());
         assert_eq!(edit.attributes["active"], json!(true));
     }

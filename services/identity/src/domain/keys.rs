@@ -74,7 +74,7 @@ impl Keys {
             user_name: text(&search, "userName").unwrap_or_default(),
             external_id: text(&search, "externalId"),
             display_name: text(&search, "displayName"),
-            active: super::is_active(attributes).unwrap_or(true),
+            active: super::is_active(attributes),
             emails,
             search,
         }
@@ -102,14 +102,23 @@ mod tests {
         assert_eq!(check(json!({"userName": "x".repeat(LONGEST_KEY)})), None);
         assert_eq!(check(json!({"userName": long})), Some(Some("userName".to_owned())));
         assert_eq!(check(json!({"userName": "a", "externalId": long})), Some(Some("externalId".to_owned())));
-        assert_eq!(check(json!({"userName": "a", "displayName": long})), Some(Some("displayName".to_owned())));
-        assert_eq!(check(json!({"userName": "a", "emails": [{"value": long}]})), Some(Some("emails.value".to_owned())));
+        assert_eq!(
+            check(json!({"userName": "a", "displayName": long})),
+            Some(Some("displayName".to_owned()))
+        );
+        assert_eq!(
+            check(json!({"userName": "a", "emails": [{"value": long}]})),
+            Some(Some("emails.value".to_owned()))
+        );
     }
 
     #[test]
     fn a_user_has_a_size() {
         let many: Vec<_> = (0..=MOST_ELEMENTS).map(|n| json!({"value": n.to_string()})).collect();
-        assert_eq!(check(json!({"userName": "a", "phoneNumbers": many})), Some(Some("phoneNumbers".to_owned())));
+        assert_eq!(
+            check(json!({"userName": "a", "phoneNumbers": many})),
+            Some(Some("phoneNumbers".to_owned()))
+        );
         assert_eq!(check(json!({"userName": "a", "title": "x".repeat(LARGEST_USER)})), Some(None));
     }
 }

@@ -12,6 +12,8 @@ pub(crate) use keys::{EmailKeys, Keys};
 pub(crate) use precondition::Precondition;
 pub(crate) use schema::{Definition, MOST_EXTENSIONS, MOST_URNS, Names, Schema};
 
+use std::borrow::Cow;
+
 use platform::Error;
 use platform::clock::Timestamp;
 use platform::ids::UserId;
@@ -45,7 +47,16 @@ impl User {
     }
 
     pub(crate) fn active(&self) -> bool {
-        is_active(&self.attributes).unwrap_or(true)
+        is_active(&self.attributes)
+    }
+
+    /// The attributes as a client sees them: without the null that keeps a deactivated user so.
+    pub(crate) fn shown(&self) -> Cow<'_, Map> {
+        let mut shown = Cow::Borrowed(&self.attributes);
+        if shown.get("active").is_some_and(Value::is_null) {
+            shown.to_mut().remove("active");
+        }
+        shown
     }
 
     /// The primary e-mail, or the first.
@@ -78,8 +89,13 @@ pub(crate) fn user_name_taken() -> Error {
     Error::new(scim::ErrorKind::Uniqueness, detail).with_attribute("userName")
 }
 
-fn is_active(attributes: &Map) -> Option<bool> {
-    attributes.get("active").and_then(Value::as_bool)
+/// Whether the user counts as active. Where `active` is unassigned it does, unless it was deactivated before: then the stored
+/// value is null, which no client is shown ([`User::shown`]).
+fn is_active(attributes: &Map) -> bool {
+    match attributes.get("active") {
+        None => true,
+        Some(active) => active.as_bool().unwrap_or(false),
+    }
 }
 
 fn text<'a>(attributes: &'a Map, name: &str) -> Option<&'a str> {

@@ -7,9 +7,7 @@ use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use scim::filter::{AttrRef, Query};
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
-};
+use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 use serde_json::Value;
 use uuid::Uuid;
 

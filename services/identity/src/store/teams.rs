@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::entities::{teams, user_teams};
 use super::{Author, Store, write};
-use crate::domain::role_teams::{self, Settle, Wanted};
+use crate::domain::role_teams::{self, Wanted};
 use crate::domain::team::{self, Named, Team};
 use crate::domain::{self, Edit};
 
@@ -214,9 +214,9 @@ pub(super) async fn settle(
     edit: Edit,
 ) -> Result<(Map, Vec<Warning>)> {
     let Edit { mut attributes, mut warnings, role_teams } = edit;
-    if let Some(settle) = role_teams {
-        let registry = look_up(transaction, tenant, settle.wanted(current, &attributes)).await?;
-        Settle::apply(&settle, current, &mut attributes, &registry, &mut warnings)?;
+    if let Some(rules) = role_teams {
+        let registry = look_up(transaction, tenant, rules.wanted(current, &attributes)).await?;
+        rules.apply(current, &mut attributes, &registry, &mut warnings)?;
     }
     Ok((attributes, warnings))
 }
