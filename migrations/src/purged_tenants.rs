@@ -10,7 +10,8 @@ pub(crate) async fn create_v1(manager: &SchemaManager<'_>) -> Result<(), DbErr> 
         DbBackend::Postgres => "uuid",
         _ => "blob",
     };
-    let sql = format!("CREATE TABLE purged_tenants (tenant_id {uuid} PRIMARY KEY NOT NULL, at bigint NOT NULL)");
+    let sql =
+        format!("CREATE TABLE purged_tenants (tenant_id {uuid} PRIMARY KEY NOT NULL, at bigint NOT NULL)");
     manager.get_connection().execute_unprepared(&sql).await?;
     Ok(())
 }

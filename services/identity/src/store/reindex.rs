@@ -127,7 +127,8 @@ struct Row {
 
 /// Folds the next users anew.
 async fn step(transaction: &DatabaseTransaction, tenant: TenantId, stamp: Uuid) -> Result<Step> {
-    let state = schemas::state(tenant).lock_exclusive().one(transaction).await?;
+    schemas::hold(transaction, tenant, schemas::Hold::Exclusive).await?;
+    let state = schemas::state(tenant).one(transaction).await?;
     let extensions = schemas::live(tenant).all(transaction).await?;
     let Some(state) = state.filter(|_| extensions.iter().any(|row| row.is_reindexing)) else {
         return Ok(Step { users: 0, is_last: true });

@@ -15,8 +15,8 @@ use scim::ErrorKind;
 use scim::schema::Budget;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, Statement,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -76,7 +76,11 @@ impl Schemas {
         transaction: &DatabaseTransaction,
         tenant: TenantId,
     ) -> Result<Arc<Schema>> {
-        let state = state(tenant).lock_shared().one(transaction).await?;
+        let mut state = state(tenant).one(transaction).await?;
+        // Where nothing was defined yet, nothing is stored that the first extension could be about.
+        if state.is_some() && hold(transaction, tenant, Hold::Shared).await? {
+            state = self::state(tenant).one(transaction).await?;
+        }
         Ok(self.known_by(transaction, tenant, state.map(|state| state.stamp)).await?.schema)
     }
 
@@ -330,8 +334,35 @@ impl Put<'_> {
     }
 }
 
+/// How a transaction holds a tenant's schemas.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// They stay as they are.
+    Shared,
+    /// Nobody else works by them.
+    Exclusive,
+}
+
+/// Holds a tenant's schemas until the transaction ends. Whether anybody else can hold them at all: SQLite has one writer.
+///
+/// By an advisory lock, since those are given out in the order of asking; row locks that are shared among writers who
+/// overlap would never let a change through.
+pub(super) async fn hold(transaction: &DatabaseTransaction, tenant: TenantId, how: Hold) -> Result<bool> {
+    if transaction.get_database_backend() != DbBackend::Postgres {
+        return Ok(false);
+    }
+    let sql = match how {
+        Hold::Shared => "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))",
+        Hold::Exclusive => "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+    };
+    let values = [format!("schemas of {tenant}").into()];
+    transaction.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    Ok(true)
+}
+
 /// Everybody else who changes the tenant's schemas, and every writer of its users, waits until the transaction ends.
 async fn lock(transaction: &DatabaseTransaction, tenant: TenantId, stamp: Uuid) -> Result<()> {
+    hold(transaction, tenant, Hold::Exclusive).await?;
     let state = schema_states::ActiveModel {
         tenant_id: Set(tenant.uuid()),
         stamp: Set(stamp),

@@ -136,7 +136,7 @@ testkit::store_tests! {
         assert_eq!((change.role.as_str(), &change.team_ids[..]), ("admin", std::slice::from_ref(&sales.id)));
 
         let moved = app.patch(&resource.id, replace("teams", json!([{ "value": it.id }]))).await.unwrap();
-        assert_eq!(moved.change.unwrap().team_ids, [it.id.clone()], "Add of the whole is the whole");
+        assert_eq!(moved.change.unwrap().team_ids[..], *std::slice::from_ref(&it.id), "Add of the whole is the whole");
         let filter = format!("{URN}:teams[slug eq \"IT\"]");
         assert_eq!(app.matching(&filter).await, ["anna"]);
         assert_eq!(app.matching(&format!("{URN}:role eq \"Admin\"")).await, ["anna"]);

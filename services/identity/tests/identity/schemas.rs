@@ -359,6 +359,32 @@ testkit::store_tests! {
         }
     }
 
+    async fn a_change_gets_through_a_crowd_of_writers(db: Database) {
+        let app = app(db);
+        put(&app, json!([{ "name": "badge" }])).await;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let mut writers = tokio::task::JoinSet::new();
+        for worker in 0..8 {
+            let (writer, stopped) = (app.clone(), stopped.clone());
+            writers.spawn(async move {
+                let id = create(&writer, user(&format!("u{worker}"), json!({ "badge": "B" }))).await;
+                let mut n = 0;
+                while !*stopped.borrow() {
+                    n += 1;
+                    let title = json!([{ "op": "replace", "path": "title", "value": n.to_string() }]);
+                    writer.patch(&id, title).await.unwrap();
+                }
+            });
+        }
+        // Nobody pauses before these are done.
+        for exact in [true, false, true] {
+            put(&app, json!([{ "name": "badge", "caseExact": exact }])).await;
+        }
+        stop.send(true).unwrap();
+        writers.join_all().await;
+        assert_eq!(app.matching(&format!("{URN}:badge eq \"b\"")).await, [""; 0]);
+    }
+
     async fn followers_of_users_are_not_told_of_schemas(db: Database) {
         let app = app(db);
         put(&app, hr()).await;

@@ -373,9 +373,8 @@ mod tests {
         let plan = Plan::patch(&operations, &Dialect::ENTRA).unwrap();
         assert_eq!(plan.steps, [change(&[A], &[])]);
         assert_eq!(plan.warnings.len(), 1);
-        for dialect in [Dialect::INTEROP] {
-            assert_eq!(Plan::patch(&operations, &dialect).unwrap_err().kind, ErrorKind::InvalidValue);
-        }
+        let refused = Plan::patch(&operations, &Dialect::INTEROP).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::InvalidValue);
     }
 
     #[test]
