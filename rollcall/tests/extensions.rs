@@ -1,5 +1,6 @@
 //! An extension schema end to end: defined on the command line, provisioned as Entra ID does it, searched for, told of by
 //! discovery, tightened, taken away.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::io::Write;
 use std::path::Path;

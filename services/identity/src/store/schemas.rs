@@ -16,7 +16,7 @@ use scim::schema::Budget;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement,
+    QueryOrder, Select, Statement,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
