@@ -187,7 +187,8 @@ impl From<sea_orm::DbErr> for Error {
                 Self::unavailable(detail).with_cause(other)
             }
             other if crate::db::is_exhausted(&other) => {
-                Self::unavailable("the database has no room or is in trouble; try again later").with_cause(other)
+                Self::unavailable("the database has no room or is in trouble; try again later")
+                    .with_cause(other)
             }
             other => Self::internal(other),
         }

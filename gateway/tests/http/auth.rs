@@ -130,7 +130,8 @@ async fn a_revocation_is_heeded_by_the_very_next_request() {
 /// A body may take its time. Whoever lost the right meanwhile does not write any more.
 #[tokio::test]
 async fn a_revocation_is_heeded_by_a_request_whose_body_is_on_its_way() {
-    for (uri, token) in [("/scim/v2/Users", SECRET), ("/scim/v2/Bulk", SECRET), ("/admin/v1/tenants", ADMIN)] {
+    for (uri, token) in [("/scim/v2/Users", SECRET), ("/scim/v2/Bulk", SECRET), ("/admin/v1/tenants", ADMIN)]
+    {
         let fixture = Arc::new(Fixture::new());
         let (sender, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(1);
         let body = futures::stream::unfold(body, |mut body| async { Some((body.recv().await?, body)) });

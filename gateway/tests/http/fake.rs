@@ -237,7 +237,11 @@ impl Fixture {
     pub fn all_calls(&self) -> Vec<&'static str> {
         let calls = self.world.calls.lock().unwrap();
         // What the gateway remembers is asked for by whoever comes first.
-        calls.iter().map(|call| call.rpc).filter(|rpc| !matches!(*rpc, "Resolve" | "ListExtensions")).collect()
+        calls
+            .iter()
+            .map(|call| call.rpc)
+            .filter(|rpc| !matches!(*rpc, "Resolve" | "ListExtensions"))
+            .collect()
     }
 
     pub fn one_call(&self, rpc: &str) -> Call {
@@ -277,11 +281,8 @@ impl Fake {
 
     /// Records the call, then fails if it is to fail.
     fn take<T: std::fmt::Debug>(&self, rpc: &'static str, request: Request<T>) -> Result<T, Status> {
-        let call = Call {
-            rpc,
-            metadata: request.metadata().clone(),
-            message: format!("{:?}", request.get_ref()),
-        };
+        let call =
+            Call { rpc, metadata: request.metadata().clone(), message: format!("{:?}", request.get_ref()) };
         self.0.calls.lock().unwrap().push(call);
         match self.0.failing.lock().unwrap().get(rpc) {
             Some(kind) => Err(platform::Error::new(*kind, format!("{rpc} says no")).into()),
@@ -672,7 +673,12 @@ impl token::tenants_server::Tenants for Fake {
             }
         }
         let secret = "rcs_first".into();
-        Ok(Response::new(token::CreateTenantResponse { tenant, secret, credential: None, role_and_teams: String::new() }))
+        Ok(Response::new(token::CreateTenantResponse {
+            tenant,
+            secret,
+            credential: None,
+            role_and_teams: String::new(),
+        }))
     }
 
     async fn get_tenant(&self, request: Request<token::GetTenantRequest>) -> Reply<token::GetTenantResponse> {

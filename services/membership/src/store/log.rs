@@ -28,7 +28,8 @@ pub(super) async fn append(txn: &DatabaseTransaction, author: &Author, event: Ev
     if !author.request_id.is_empty() {
         payload["request_id"] = author.request_id.as_str().into();
     }
-    changelog::append_for_living(txn, Entry { tenant: author.tenant, resource, version, kind, payload, at }).await
+    changelog::append_for_living(txn, Entry { tenant: author.tenant, resource, version, kind, payload, at })
+        .await
 }
 
 /// Appends what followed from a change elsewhere.
