@@ -2,6 +2,7 @@
 
 pub mod group;
 pub mod members;
+pub mod nesting;
 pub mod precondition;
 pub mod refs;
 pub mod user;

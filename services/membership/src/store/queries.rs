@@ -3,6 +3,8 @@
 //! The transitive ones walk up from the member by a recursive query. `UNION` visits each group once, so a cycle ends,
 //! and the walk costs the groups above the member, however large those groups are.
 
+use std::collections::HashMap;
+
 use platform::ids::{GroupId, TenantId};
 use platform::{Error, Result};
 use scim::ErrorKind;
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use super::entity::{InTenant, group, user};
 use super::{MEMBER_PAGE, Store};
+use crate::domain::nesting::{self, Placed};
 use crate::domain::refs::{Depth, GroupRef, UserRef};
 
 /// A user of the projection that exists.
@@ -35,8 +38,21 @@ pub struct GroupEntry {
     pub direct: bool,
 }
 
+/// A row of `group_members`.
+#[derive(FromQueryResult)]
+struct Membership {
+    member: Uuid,
+    container: Uuid,
+}
+
+#[derive(FromQueryResult)]
+struct GroupName {
+    id: Uuid,
+    display_name: String,
+}
+
 /// A group of one of several users.
-#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOfUser {
     /// The user.
     pub user_id: Uuid,
@@ -194,24 +210,41 @@ impl Store {
             places.push(format!("${}", values.len()));
         }
         let places = places.join(",");
-        let sql = format!(
-            r#"WITH RECURSIVE up(user_id, group_id) AS (
-                SELECT m.member_id, m.group_id FROM group_members m
-                WHERE m.tenant_id = $1 AND m.member_id IN ({places})
-                UNION
-                SELECT up.user_id, m.group_id FROM up
-                JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
-            ), placed AS (
-                SELECT up.user_id, up.group_id AS id,
-                    (SELECT g.display_name FROM "groups" g
-                        WHERE g.tenant_id = $1 AND g.id = up.group_id) AS display_name,
-                    EXISTS (SELECT 1 FROM group_members d
-                        WHERE d.tenant_id = $1 AND d.group_id = up.group_id AND d.member_id = up.user_id) AS direct
-                FROM up
-            )
-            SELECT user_id, id, display_name, direct FROM placed ORDER BY user_id, direct DESC, id"#
+        // The graph above all of them is read once; which of it lies above whom is found here. A walk for each user would read
+        // it once for each.
+        let direct = format!(
+            "SELECT m.member_id AS member, m.group_id AS container FROM group_members m \
+             WHERE m.tenant_id = $1 AND m.member_id IN ({places})"
         );
-        Ok(GroupOfUser::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
+        let up = format!(
+            r#"WITH RECURSIVE up(group_id) AS (
+                SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id IN ({places})
+                UNION
+                SELECT m.group_id FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
+            )"#
+        );
+        let nested = format!(
+            "{up} SELECT m.member_id AS member, m.group_id AS container \
+             FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id"
+        );
+        let names = format!(
+            r#"{up} SELECT g.id, g.display_name FROM up JOIN "groups" g ON g.tenant_id = $1 AND g.id = up.group_id"#
+        );
+        let read = self.db.read();
+        let direct = Membership::find_by_statement(self.statement(direct, values.clone())).all(read).await?;
+        let nested = Membership::find_by_statement(self.statement(nested, values.clone())).all(read).await?;
+        let names = GroupName::find_by_statement(self.statement(names, values)).all(read).await?;
+
+        let edges = |rows: Vec<Membership>| rows.into_iter().map(|row| (row.member, row.container)).collect();
+        let names: HashMap<Uuid, String> = names.into_iter().map(|row| (row.id, row.display_name)).collect();
+        let mut found = Vec::new();
+        for Placed { member: user_id, group: id, direct } in nesting::above(edges(direct), edges(nested)) {
+            // A group that was deleted between the two queries has no name any more, and no members.
+            if let Some(display_name) = names.get(&id).cloned() {
+                found.push(GroupOfUser { user_id, id, display_name, direct });
+            }
+        }
+        Ok(found)
     }
 
     /// The users in a group and in the groups nested in it, active or not, at most `limit`, in no order. Nobody when there
