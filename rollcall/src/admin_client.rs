@@ -1,5 +1,7 @@
 //! A client of the admin API (`/admin/v1`), for the command line and the demo.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,6 +21,9 @@ pub(crate) struct Connection {
     /// Admin token: the content of DIR/admin-token of a standalone server.
     #[arg(long, env = "ROLLCALL_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     admin_token: Option<String>,
+    /// File with the admin token; keeps it off the command line.
+    #[arg(long, env = "ROLLCALL_ADMIN_TOKEN_FILE", value_name = "FILE", global = true)]
+    admin_token_file: Option<PathBuf>,
 }
 
 pub(crate) struct AdminClient {
@@ -29,10 +34,15 @@ pub(crate) struct AdminClient {
 
 impl Connection {
     pub(crate) fn client(&self) -> anyhow::Result<AdminClient> {
-        let token = self.admin_token.clone().context(
-            "no admin token: pass --admin-token or set ROLLCALL_ADMIN_TOKEN \
-             (a standalone server wrote it to the file admin-token in its data directory)",
-        )?;
+        let from_file = || -> anyhow::Result<String> {
+            let file = self.admin_token_file.as_ref().context(
+                "no admin token: pass --admin-token or --admin-token-file, or set ROLLCALL_ADMIN_TOKEN \
+                 (a standalone server wrote it to the file admin-token in its data directory)",
+            )?;
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the admin token from {}", file.display()))
+        };
+        let token = self.admin_token.clone().map_or_else(from_file, Ok)?;
         AdminClient::new(&self.server, token.trim())
     }
 }

@@ -88,8 +88,17 @@ fn the_command_line_manages_tenants() {
     );
     let (code, _, error) = rollcall(server, &["tenant", "show", "nobody"]);
     assert!(code != Some(0) && error.contains("nobody"), "an unknown tenant: {error}");
-    let (code, _, error) = rollcall(server, &["--admin-token", "wrong", "tenant", "list"]);
-    assert_ne!(code, Some(0), "a wrong admin token: {error}");
+    let (code, _, error) = rollcall(server, &["tenant", "list", "--admin-token", "wrong"]);
+    assert!(code != Some(0) && error.contains("401"), "a wrong admin token: {error}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{}\n", server.admin_token)).unwrap();
+    let from_file = std::process::Command::new(binary())
+        .args(["tenant", "list", "--json", "--server", &server.http, "--admin-token-file"])
+        .arg(file.path())
+        .env_remove("ROLLCALL_ADMIN_TOKEN")
+        .output()
+        .unwrap();
+    assert!(from_file.status.success(), "{}", String::from_utf8_lossy(&from_file.stderr));
 
     json_of(server, &["tenant", "delete", id, "--json"]);
     let (code, _, _) = rollcall(server, &["tenant", "show", id]);
