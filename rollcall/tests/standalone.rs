@@ -92,7 +92,7 @@ fn the_command_line_manages_tenants() {
     assert!(code != Some(0) && error.contains("401"), "a wrong admin token: {error}");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{}\n", server.admin_token)).unwrap();
-    let from_file = std::process::Command::new(binary())
+    let from_file = Command::new(binary())
         .args(["tenant", "list", "--json", "--server", &server.http, "--admin-token-file"])
         .arg(file.path())
         .env_remove("ROLLCALL_ADMIN_TOKEN")
