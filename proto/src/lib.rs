@@ -45,6 +45,20 @@ pub mod membership {
     }
 }
 
+/// The provisioning log: `rollcall.journal.v1`.
+pub mod journal {
+    /// Version 1.
+    pub mod v1 {
+        #![allow(
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            unused_qualifications,
+            reason = "generated code"
+        )]
+        tonic::include_proto!("rollcall.journal.v1");
+    }
+}
+
 /// Tenants, credentials, keys: `rollcall.token.v1`.
 pub mod token {
     /// Version 1.

@@ -62,7 +62,7 @@ impl TokenSource {
         let request = IssueTokenRequest {
             client_id: self.shared.client_id.clone(),
             client_secret: self.shared.client_secret.expose_secret().to_owned(),
-            scope: String::new(),
+            ..IssueTokenRequest::default()
         };
         let answer = self.shared.client.clone().issue_token(request).await?.into_inner();
         let lifetime = Duration::from_secs(u64::try_from(answer.expires_in_s).unwrap_or(0));
