@@ -1,0 +1,110 @@
+{{/* One file of settings for all processes: each reads its sections. Secrets are files beside it, mounted only where they belong. */}}
+{{- define "rollcall.config" -}}
+{{- $scheme := ternary "https" "http" (ne .Values.tls.existingSecret "") -}}
+{{- $name := include "rollcall.name" . -}}
+[telemetry]
+log_format = "json"
+
+[services]
+{{- range $service := list "identity" "membership" "token" "journal" }}
+{{ $service }} = ["{{ $scheme }}://{{ $name }}-{{ $service }}.{{ $.Release.Namespace }}.svc:8081"]
+{{- end }}
+{{- if .Values.tls.existingSecret }}
+
+[grpc.tls]
+ca_file = "/run/rollcall/tls/ca.crt"
+cert_file = "/run/rollcall/tls/tls.crt"
+key_file = "/run/rollcall/tls/tls.key"
+{{- end }}
+{{- with .Values.publicUrl }}
+
+[gateway]
+public_url = {{ . | toJson }}
+{{- end }}
+{{- end }}
+
+{{/* The keys of the Secret that a component needs, with the setting that takes the file of each. */}}
+{{- define "rollcall.secretFiles" -}}
+{{- $files := dict
+  "gateway" (dict "platform-secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE")
+  "identity" (dict "cursor-key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "identity-url" "ROLLCALL_DATABASE__URL_FILE")
+  "membership" (dict "cursor-key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "platform-secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "membership-url" "ROLLCALL_DATABASE__URL_FILE")
+  "token" (dict "key-encryption-key" "ROLLCALL_SECRETS__KEY_ENCRYPTION_KEY_FILE" "platform-secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "admin-token" "ROLLCALL_SECRETS__ADMIN_TOKEN_FILE" "token-url" "ROLLCALL_DATABASE__URL_FILE")
+  "journal" (dict "journal-url" "ROLLCALL_DATABASE__URL_FILE") -}}
+{{- index $files . | toJson }}
+{{- end }}
+
+{{- define "rollcall.secretName" -}}
+{{- if .Values.trial.enabled }}{{ include "rollcall.name" . }}-trial{{ else }}{{ .Values.secrets.existingSecret }}{{ end }}
+{{- end }}
+
+{{/* Only the gateway and the token service speak to Redis. */}}
+{{- define "rollcall.redisSecret" -}}
+{{- if has .component (list "gateway" "token") -}}
+{{- if .root.Values.trial.enabled }}{{ include "rollcall.secretName" .root }}{{ else }}{{ .root.Values.redis.existingSecret }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollcall.env" -}}
+{{- range $key, $variable := include "rollcall.secretFiles" .component | fromJson }}
+- name: {{ $variable }}
+  value: /run/rollcall/secrets/{{ $key }}
+{{- end }}
+{{- if include "rollcall.redisSecret" . }}
+- name: ROLLCALL_REDIS__URLS_FILE
+  value: /run/rollcall/redis/redis-urls
+{{- end }}
+{{- range $name, $value := merge (dict) (default (dict) (index .root.Values .component).env) .root.Values.env }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "rollcall.mounts" -}}
+- name: config
+  mountPath: /etc/rollcall
+  readOnly: true
+- name: secrets
+  mountPath: /run/rollcall/secrets
+  readOnly: true
+{{- if include "rollcall.redisSecret" . }}
+- name: redis
+  mountPath: /run/rollcall/redis
+  readOnly: true
+{{- end }}
+{{- if .root.Values.tls.existingSecret }}
+- name: tls
+  mountPath: /run/rollcall/tls
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "rollcall.volumes" -}}
+- name: config
+  configMap:
+    name: {{ include "rollcall.name" .root }}
+- name: secrets
+  secret:
+    secretName: {{ include "rollcall.secretName" .root }}
+    defaultMode: 0440
+    items:
+      {{- range $key, $variable := include "rollcall.secretFiles" .component | fromJson }}
+      - key: {{ $key }}
+        path: {{ $key }}
+      {{- end }}
+{{- with include "rollcall.redisSecret" . }}
+- name: redis
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+      - key: redis-urls
+        path: redis-urls
+{{- end }}
+{{- with .root.Values.tls.existingSecret }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- end }}
