@@ -49,3 +49,29 @@ pub(crate) async fn create_v1(manager: &SchemaManager<'_>) -> Result<(), DbErr> 
     }
     Ok(())
 }
+
+/// Creates `change_log_horizon`, one row: the place up to which rows may have been removed from the log. On PostgreSQL also an
+/// index for whoever follows one tenant in the log's order; SQLite has one from the beginning.
+pub(crate) async fn create_horizon_v1(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let sql = match manager.get_database_backend() {
+        DbBackend::Postgres => {
+            "CREATE TABLE change_log_horizon (
+                id smallint PRIMARY KEY CHECK (id = 1),
+                xid xid8 NOT NULL DEFAULT '0',
+                seq bigint NOT NULL DEFAULT 0
+            );
+            INSERT INTO change_log_horizon (id) VALUES (1);
+            CREATE INDEX change_log_tenant_order ON change_log (tenant_id, xid, seq);"
+        }
+        _ => {
+            "CREATE TABLE change_log_horizon (
+                id integer PRIMARY KEY CHECK (id = 1),
+                xid integer NOT NULL DEFAULT 0,
+                seq integer NOT NULL DEFAULT 0
+            );
+            INSERT INTO change_log_horizon (id) VALUES (1);"
+        }
+    };
+    manager.get_connection().execute_unprepared(sql).await?;
+    Ok(())
+}

@@ -103,12 +103,12 @@ fn code(kind: ErrorKind) -> Code {
         | ErrorKind::InvalidVers
         | ErrorKind::Sensitive
         | ErrorKind::InvalidCursor
-        | ErrorKind::ExpiredCursor
         | ErrorKind::InvalidCount
         | ErrorKind::PayloadTooLarge
         | ErrorKind::UnsupportedMediaType
         | ErrorKind::NotAcceptable
         | ErrorKind::MethodNotAllowed => Code::InvalidArgument,
+        ErrorKind::ExpiredCursor => Code::OutOfRange,
         ErrorKind::VersionMismatch => Code::FailedPrecondition,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::Unauthenticated => Code::Unauthenticated,
@@ -139,6 +139,18 @@ fn kind_of(code: Code) -> ErrorKind {
     }
 }
 
+/// Whether the answer broke off on its way, whatever code tonic gives that.
+fn is_broken_connection(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<hyper::Error>() || error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Some(cause) = &error.cause {
@@ -158,7 +170,7 @@ impl From<Status> for Error {
         let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
         let known = info.as_ref().and_then(|info| ErrorKind::from_name(&info.reason));
         let Some(kind) = known else {
-            let kind = kind_of(status.code());
+            let kind = if is_broken_connection(&status) { ErrorKind::Unavailable } else { kind_of(status.code()) };
             let detail = match kind {
                 ErrorKind::Unavailable => {
                     "a service of the platform does not answer right now; try again shortly"
@@ -180,6 +192,10 @@ impl From<sea_orm::DbErr> for Error {
             DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => {
                 Self::unavailable("the database does not answer right now; try again shortly")
                     .with_cause(error)
+            }
+            other if crate::db::is_lost(&other) => {
+                Self::unavailable("the connection to the database was lost; try again shortly")
+                    .with_cause(other)
             }
             other if crate::db::ran_out(&other) => {
                 let detail =

@@ -80,6 +80,8 @@ ids! {
     CredentialId, "credential";
     /// An OAuth client.
     ClientId, "client";
+    /// A trusted issuer of a tenant.
+    IssuerId, "trusted issuer";
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@
 //! - [`error`]: the one error type and its two mappings to and from gRPC
 //! - [`fairness`]: one tenant's slow questions leave room for the others'
 //! - [`metrics`]: numbers about this process, for Prometheus
+//! - [`redis`]: what replicas tell and lend each other: invalidations, rates, resolved tokens
 //! - [`server`], [`transport`]: gRPC over a socket or in process, with the same layers
 //! - [`telemetry`]: logs, traces, propagation
+//! - [`tls`]: certificates between our own processes
 #![warn(missing_docs)]
 
 pub mod auth;
@@ -22,8 +24,10 @@ pub mod error;
 pub mod fairness;
 pub mod ids;
 pub mod metrics;
+pub mod redis;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;
 
 pub use error::{Error, Result};

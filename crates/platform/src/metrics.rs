@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, MeterProvider};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 
 /// Upper bounds, seconds: those that the semantic conventions advise.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -18,9 +19,25 @@ const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.7
 pub struct Metrics {
     registry: prometheus::Registry,
     /// Keeps the instruments alive.
-    _provider: Option<SdkMeterProvider>,
-    http_requests: Option<Histogram<f64>>,
+    provider: Option<SdkMeterProvider>,
+    instruments: Option<Instruments>,
 }
+
+struct Instruments {
+    meter: Meter,
+    http_requests: Histogram<f64>,
+    rpc_calls: Histogram<f64>,
+    rpc_refused: Counter<u64>,
+    rpc_retries: Counter<u64>,
+    rpc_replicas: Gauge<u64>,
+    redis_up: Gauge<u64>,
+    redis_fallbacks: Counter<u64>,
+    shared_cache: Counter<u64>,
+    provisioning_log_dropped: Counter<u64>,
+}
+
+/// Set before the first metric is recorded: where they are sent besides being there to be fetched.
+static OTLP_ENDPOINT: OnceLock<String> = OnceLock::new();
 
 /// The metrics of this process.
 pub fn metrics() -> &'static Metrics {
@@ -37,34 +54,133 @@ impl Metrics {
             .without_target_info()
             .scope_info_enabled(false)
             .build();
-        let provider = match exporter {
-            Ok(exporter) => SdkMeterProvider::builder().with_reader(exporter).build(),
+        let exporter = match exporter {
+            Ok(exporter) => exporter,
             // No numbers are no reason not to serve.
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be set up: {error}");
-                return Self { registry, _provider: None, http_requests: None };
+                return Self { registry, provider: None, instruments: None };
             }
         };
-        let http_requests = provider
-            .meter("rollcall")
-            .f64_histogram("http.server.request.duration")
-            .with_unit("s")
-            .with_description("How long requests took, by method, route and class of the answer's status.")
-            .with_boundaries(SECONDS.to_vec())
+        let mut builder = SdkMeterProvider::builder().with_reader(exporter);
+        if let Some(endpoint) = OTLP_ENDPOINT.get() {
+            let sender =
+                opentelemetry_otlp::MetricExporter::builder().with_tonic().with_endpoint(endpoint).build();
+            match sender {
+                Ok(sender) => builder = builder.with_reader(PeriodicReader::builder(sender).build()),
+                Err(error) => tracing::error!(%error, "metrics cannot be sent to {endpoint}: {error}"),
+            }
+        }
+        let provider = builder.build();
+        let instruments = Instruments::new(provider.meter("rollcall"));
+        Self { registry, provider: Some(provider), instruments: Some(instruments) }
+    }
+
+    /// Sends metrics to this OTLP/gRPC endpoint too. Without effect once a metric was recorded.
+    pub(crate) fn export_to(endpoint: &str) {
+        let _ = OTLP_ENDPOINT.set(endpoint.to_owned());
+    }
+
+    /// Sends what is not sent yet, when there is somebody to send it to.
+    pub(crate) fn flush(&self) {
+        if OTLP_ENDPOINT.get().is_some()
+            && let Some(provider) = &self.provider
+            && let Err(error) = provider.force_flush()
+        {
+            tracing::warn!(%error, "the last metrics could not be sent: {error}");
+        }
+    }
+
+    /// A number that is read whenever somebody asks for the metrics: `read` must be quick. Once for each `name` and `labels`.
+    pub fn observe(
+        &self,
+        name: &'static str,
+        description: &'static str,
+        labels: &[(&'static str, String)],
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let Some(instruments) = &self.instruments else { return };
+        let labels: Vec<KeyValue> =
+            labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+        instruments
+            .meter
+            .u64_observable_gauge(name)
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(read(), &labels))
             .build();
-        Self { registry, _provider: Some(provider), http_requests: Some(http_requests) }
+    }
+
+    /// One gRPC call that was answered here. `method` is `package.Service/Method`.
+    pub fn rpc_call(&self, method: &str, code: &str, took: Duration) {
+        let Some(instruments) = &self.instruments else { return };
+        // A caller can make methods up; those are UNIMPLEMENTED.
+        let method = if code == "12" { "(unknown)" } else { method };
+        let labels =
+            [KeyValue::new("rpc.method", method.to_owned()), KeyValue::new("rpc.grpc.status_code", code.to_owned())];
+        instruments.rpc_calls.record(took.as_secs_f64(), &labels);
+    }
+
+    /// One gRPC call that was refused because too many were under way.
+    pub fn rpc_refused(&self) {
+        if let Some(instruments) = &self.instruments {
+            instruments.rpc_refused.add(1, &[]);
+        }
+    }
+
+    /// One call to `service` that was sent again.
+    pub fn rpc_retry(&self, service: &'static str) {
+        if let Some(instruments) = &self.instruments {
+            instruments.rpc_retries.add(1, &[KeyValue::new("service", service)]);
+        }
+    }
+
+    /// How many replicas of `service` are known.
+    pub fn rpc_replicas(&self, service: &'static str, count: usize) {
+        if let Some(instruments) = &self.instruments {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            instruments.rpc_replicas.record(count, &[KeyValue::new("service", service)]);
+        }
+    }
+
+    /// Whether Redis answers, for this use of it: `invalidations`, `limits`, `cache`.
+    pub fn redis_up(&self, usage: &'static str, up: bool) {
+        if let Some(instruments) = &self.instruments {
+            instruments.redis_up.record(u64::from(up), &[KeyValue::new("use", usage)]);
+        }
+    }
+
+    /// Something was done without Redis that is done with it otherwise.
+    pub fn redis_fallback(&self, usage: &'static str) {
+        if let Some(instruments) = &self.instruments {
+            instruments.redis_fallbacks.add(1, &[KeyValue::new("use", usage)]);
+        }
+    }
+
+    /// One question to the cache that gateways share.
+    pub fn shared_cache(&self, hit: bool) {
+        if let Some(instruments) = &self.instruments {
+            let outcome = if hit { "hit" } else { "miss" };
+            instruments.shared_cache.add(1, &[KeyValue::new("outcome", outcome)]);
+        }
+    }
+
+    /// So many exchanges are missing from the provisioning log.
+    pub fn provisioning_log_dropped(&self, count: u64) {
+        if let Some(instruments) = &self.instruments {
+            instruments.provisioning_log_dropped.add(count, &[]);
+        }
     }
 
     /// One HTTP request: its rate, its errors and its duration in one. `route` is the template (`/scim/v2/Users/{id}`), never
     /// the path.
     pub fn http_request(&self, method: &http::Method, route: &str, status: http::StatusCode, took: Duration) {
-        let Some(http_requests) = &self.http_requests else { return };
+        let Some(instruments) = &self.instruments else { return };
         let labels = [
             KeyValue::new("http.request.method", method_label(method)),
             KeyValue::new("http.route", route.to_owned()),
             KeyValue::new("status_class", class(status)),
         ];
-        http_requests.record(took.as_secs_f64(), &labels);
+        instruments.http_requests.record(took.as_secs_f64(), &labels);
     }
 
     /// All of them in the text form of Prometheus (`text/plain; version=0.0.4`).
@@ -75,6 +191,55 @@ impl Metrics {
         prometheus::TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .map_err(crate::Error::internal)
+    }
+}
+
+impl Instruments {
+    fn new(meter: Meter) -> Self {
+        let seconds = |name: &'static str, description: &'static str| {
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description)
+                .with_boundaries(SECONDS.to_vec())
+                .build()
+        };
+        let count = |name: &'static str, description: &'static str| {
+            meter.u64_counter(name).with_description(description).build()
+        };
+        let gauge = |name: &'static str, description: &'static str| {
+            meter.u64_gauge(name).with_description(description).build()
+        };
+        Self {
+            http_requests: seconds(
+                "http.server.request.duration",
+                "How long requests took, by method, route and class of the answer's status.",
+            ),
+            rpc_calls: seconds(
+                "rpc.server.duration",
+                "How long gRPC calls took that were answered here, by method and code.",
+            ),
+            rpc_refused: count(
+                "rollcall.rpc.server.refused",
+                "gRPC calls refused because too many were under way.",
+            ),
+            rpc_retries: count("rollcall.rpc.client.retries", "gRPC calls sent again, by service called."),
+            rpc_replicas: gauge("rollcall.rpc.client.replicas", "Replicas known, by service called."),
+            redis_up: gauge("rollcall.redis.up", "Whether Redis answers (1) or not (0), by use."),
+            redis_fallbacks: count(
+                "rollcall.redis.fallbacks",
+                "Times that something was done without Redis, by use.",
+            ),
+            shared_cache: count(
+                "rollcall.shared_cache.requests",
+                "Questions to the cache of resolved tokens that gateways share, by outcome.",
+            ),
+            provisioning_log_dropped: count(
+                "rollcall.provisioning_log.dropped",
+                "Exchanges that are missing from the provisioning log, for want of room or because the journal refused them.",
+            ),
+            meter,
+        }
     }
 }
 

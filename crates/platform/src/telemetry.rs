@@ -1,6 +1,7 @@
 //! Logs and traces, set up once. Nothing else in the code names an exporter or a subscriber.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider as _;
@@ -12,10 +13,12 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::error::{Error, Result};
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -26,16 +29,18 @@ pub enum LogFormat {
 }
 
 /// What to log and where traces go.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `tracing` filter directives, e.g. `info,identity=debug`.
     pub log: String,
     /// Form of the log lines on standard error.
     pub log_format: LogFormat,
-    /// OTLP/gRPC endpoint for traces, e.g. `http://collector:4317`; empty means no export.
+    /// OTLP/gRPC endpoint for traces and metrics, e.g. `http://collector:4317`; empty means no export.
     pub otlp_endpoint: String,
 }
+
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Keeps the exporter alive; [`Guard::shutdown`] flushes it.
 pub struct Guard {
@@ -45,12 +50,27 @@ pub struct Guard {
 impl Guard {
     /// Sends what is still queued. To be called last.
     pub fn shutdown(self) {
+        crate::metrics::metrics().flush();
         if let Some(provider) = self.provider
             && let Err(error) = provider.shutdown()
         {
             tracing::warn!(%error, "the last traces could not be sent: {error}");
         }
     }
+}
+
+/// What is wrong with the configuration, with its key.
+///
+/// # Errors
+/// A filter that does not parse, an endpoint that is no URI.
+pub fn check(config: &Config) -> Result<(), String> {
+    EnvFilter::try_new(&config.log).map_err(|error| format!("telemetry.log: {error}"))?;
+    let endpoint = &config.otlp_endpoint;
+    let uri: Option<http::Uri> = endpoint.parse().ok();
+    if endpoint.is_empty() || uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
+        return Ok(());
+    }
+    Err(format!("telemetry.otlp_endpoint: `{endpoint}` must be like `http://collector:4317`, or empty"))
 }
 
 /// Sets up logging, tracing and W3C propagation for this process.
@@ -60,9 +80,10 @@ impl Guard {
 pub fn init(
     config: &Config,
     service: &'static str,
-) -> Result<Guard, Box<dyn std::error::Error + Send + Sync>> {
+) -> std::result::Result<Guard, Box<dyn std::error::Error + Send + Sync>> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("telemetry.log: {error}"))?;
+    let (filter, handle) = reload::Layer::new(filter);
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let lines = match config.log_format {
@@ -72,6 +93,7 @@ pub fn init(
     let provider = match config.otlp_endpoint.as_str() {
         "" => None,
         endpoint => {
+            crate::metrics::Metrics::export_to(endpoint);
             let exporter =
                 opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
             let resource = Resource::builder().with_service_name(service).build();
@@ -82,7 +104,26 @@ pub fn init(
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("rollcall")));
     tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init()?;
+    let _ = FILTER.set(handle);
     Ok(Guard { provider })
+}
+
+/// What is logged now, as filter directives; `None` when logging was not set up here.
+pub fn log_filter() -> Option<String> {
+    FILTER.get()?.with_current(ToString::to_string).ok()
+}
+
+/// Changes what is logged (and traced) from now on, until the process ends.
+///
+/// # Errors
+/// `InvalidValue` for directives that do not parse.
+pub fn set_log_filter(directives: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|error| Error::invalid_value(format!("`{directives}` is no log filter: {error}")))?;
+    let handle = FILTER.get().ok_or_else(|| Error::unavailable("logging was not set up in this process"))?;
+    handle.reload(filter).map_err(Error::internal)?;
+    tracing::warn!("the log filter was changed to `{directives}`");
+    Ok(())
 }
 
 /// Makes the span a part of the trace that the headers tell of (W3C `traceparent`), if they do. To be called before the

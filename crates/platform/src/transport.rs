@@ -4,6 +4,8 @@
 //! code path. What tonic does only for sockets (deadlines) or not at all (trace context) are layers here and in
 //! [`crate::server`], around both kinds alike.
 
+mod balance;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,6 +17,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
+
+use crate::error::Result;
+use crate::tls::Tls;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// What every generated client runs on: `UsersClient::new(transport)`. Its error is a `Status`, which tonic hands
@@ -45,6 +50,66 @@ pub fn remote(address: &str) -> Result<Transport, tonic::transport::Error> {
         .keep_alive_while_idle(true)
         .connect_lazy();
     Ok(client_stack(BoxCloneSyncService::new(channel.map_err(|error| Status::from_error(Box::new(error))))))
+}
+
+/// How replicas are found and reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// For a new connection.
+    pub connect_timeout: Duration,
+    /// A silent connection is asked whether it is still there this often, and
+    pub keep_alive_interval: Duration,
+    /// is given up when it does not say so for this long.
+    pub keep_alive_timeout: Duration,
+    /// Names are looked up again this often, and when a replica is lost.
+    pub resolve_every: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            keep_alive_interval: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(3),
+            resolve_every: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Calls the replicas of a service: every address that the host of each of `addresses` (`http://host:port`, with `tls`
+/// `https://host:port`) stands for is one. `name` is the service's, for logs and metrics. Connects on first use. Must be called
+/// within a runtime.
+///
+/// # Errors
+/// `InvalidValue` for an address that is none, or certificates that cannot be used.
+pub fn balanced(
+    name: &'static str,
+    addresses: &[String],
+    options: &Options,
+    tls: Option<&Tls>,
+) -> Result<Transport> {
+    let replicas = balance::Balanced::new(name, addresses, options, tls)?;
+    Ok(client_stack(BoxCloneSyncService::new(replicas)))
+}
+
+/// Whether [`balanced`] would take the address.
+///
+/// # Errors
+/// `InvalidValue` that says what would be right.
+pub fn check_address(address: &str, tls: bool) -> Result<()> {
+    balance::check(address, tls)
+}
+
+/// A header of answers to calls that were refused before anybody looked at them: safe to send to another replica.
+pub(crate) const REFUSED_UNREAD: &str = "rollcall-refused-unread";
+
+/// Whether the RPC may be repeated when nobody knows how it went: it changes nothing, or (`Apply...`, `Purge...`) does the same
+/// however often it is done. By its name, as contracts are written here.
+pub(crate) fn is_repeatable(path: &str) -> bool {
+    let method = path.rsplit('/').next().unwrap_or_default();
+    ["Get", "List", "Lookup", "Check", "BatchCheck", "Explain", "Resolve", "Watch", "Export", "Apply", "Purge"]
+        .iter()
+        .any(|begins| method.starts_with(begins))
 }
 
 fn client_stack(inner: Transport) -> Transport {
@@ -140,6 +205,16 @@ mod tests {
         assert_eq!(read("123456789S"), None);
         assert_eq!(read("S"), None);
         assert_eq!(read("5x"), None);
+    }
+
+    #[test]
+    fn only_what_does_no_harm_is_repeated() {
+        for method in ["Users/GetUser", "Users/ListUsers", "Memberships/BatchCheck", "Credentials/Resolve"] {
+            assert!(is_repeatable(&format!("/rollcall.x.v1.{method}")), "{method}");
+        }
+        for method in ["Users/CreateUser", "Users/PatchUser", "OAuth/IssueToken", "Users/Listen/", ""] {
+            assert!(!is_repeatable(&format!("/rollcall.x.v1.{method}")), "{method}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 pub use migrations::Service;
-pub use platform::db::{Config, Database};
+pub use platform::db::{Config, Database, Pool};
 use sea_orm::{ConnectOptions, ConnectionTrait as _};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -81,8 +81,7 @@ pub fn run_fresh(backend: Backend, service: Service, body: impl AsyncFnOnce(&Fre
 
 /// Creates a database for one test by copying one that is migrated once per process and service.
 async fn postgres_database(service: Service) -> Result<String> {
-    static TEMPLATES: [OnceCell<String>; 3] =
-        [OnceCell::const_new(), OnceCell::const_new(), OnceCell::const_new()];
+    static TEMPLATES: [OnceCell<String>; 4] = [const { OnceCell::const_new() }; 4];
     static COUNT: AtomicU32 = AtomicU32::new(0);
 
     // The first call runs initdb: not on a thread that other futures need.
@@ -92,6 +91,7 @@ async fn postgres_database(service: Service) -> Result<String> {
         Service::Identity => &TEMPLATES[0],
         Service::Membership => &TEMPLATES[1],
         Service::Token => &TEMPLATES[2],
+        Service::Journal => &TEMPLATES[3],
     };
     let template = cell
         .get_or_try_init(async || {
@@ -110,7 +110,7 @@ async fn postgres_database(service: Service) -> Result<String> {
 
 /// As in production: a schema per service, found by the search path.
 fn postgres_config(url: &str, service: Service) -> Config {
-    Config::Postgres { url: url.into(), schema: Some(service.name().to_owned()), max_connections: 8 }
+    Config::Postgres { url: url.into(), schema: Some(service.name().to_owned()), pool: Pool::of(8) }
 }
 
 async fn migrated(config: &Config, service: Service) -> Result<Database> {

@@ -36,6 +36,12 @@ impl Keeper {
         Ok(Keeper { child })
     }
 
+    /// Writes a line into the pipe.
+    pub(crate) fn tell(&mut self, word: &str) -> Result<()> {
+        let pipe = self.child.stdin.as_mut().context("the keeper's input is a pipe")?;
+        writeln!(pipe, "{word}").with_context(|| format!("telling the keeper to {word}"))
+    }
+
     /// Closes the pipe after writing `word` into it, if any, and waits until the script is through.
     pub(crate) fn finish(mut self, word: Option<&str>) -> Result<ExitStatus> {
         let mut pipe = self.child.stdin.take().context("the keeper's input is a pipe")?;

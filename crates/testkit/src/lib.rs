@@ -2,8 +2,10 @@
 //!
 //! * [`db`] and [`store_tests!`]: a test written once, run on SQLite and on PostgreSQL, each with a fresh database.
 //! * [`postgres`], [`redis`]: servers that start themselves and vanish with the test process.
+//! * [`cluster`]: Rollcall distributed: PostgreSQL, Redis and two processes of each service, to be killed at will.
 //! * [`server`]: `rollcall standalone` as a process, with tenants on it.
 //! * [`client`], [`memberships`]: a plain SCIM client, and one that asks membership questions over gRPC.
+//! * [`issuer`]: an OpenID Connect issuer that signs whatever a test wants, and can be slow, down or lying.
 //! * [`transcript`]: golden transcripts of identity providers, played over HTTP.
 //!
 //! A store test, whole file:
@@ -30,10 +32,13 @@
 //! Without the macro: `testkit::db::fresh(Backend::Postgres, Service::Identity).await?`.
 
 pub mod client;
+pub mod cluster;
 pub mod db;
+pub mod issuer;
 mod keeper;
 pub mod memberships;
 pub mod postgres;
+pub mod process;
 pub mod redis;
 pub mod server;
 pub mod transcript;

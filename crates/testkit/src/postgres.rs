@@ -103,7 +103,7 @@ fn start() -> Result<Server> {
 }
 
 /// The directory with the newest `initdb` and `postgres`: Debian's, which is not on PATH, or else PATH's.
-fn programs() -> Result<PathBuf> {
+pub(crate) fn programs() -> Result<PathBuf> {
     let mut debian: Vec<(u32, PathBuf)> = Vec::new();
     if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
         for version in versions {
@@ -125,7 +125,7 @@ fn programs() -> Result<PathBuf> {
 }
 
 /// Its user and group id: PostgreSQL refuses to run as root.
-fn postgres_user() -> Result<(u32, u32)> {
+pub(crate) fn postgres_user() -> Result<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd")?;
     for line in users.lines() {
         let fields: Vec<&str> = line.split(':').collect();

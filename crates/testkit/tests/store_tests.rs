@@ -24,6 +24,6 @@ testkit::store_tests! {
 
 #[cfg(test)]
 async fn assert_migrated(db: &testkit::db::Database) {
-    let pending = migrations::pending(db.migrator(), testkit::db::Service::Identity).await.unwrap();
+    let pending = migrations::state(db.migrator(), testkit::db::Service::Identity).await.unwrap().pending;
     assert_eq!(pending, Vec::<String>::new());
 }

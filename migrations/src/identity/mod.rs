@@ -4,6 +4,9 @@ mod m20261122_000001_users;
 mod m20261122_000002_extension_schemas;
 mod m20261122_000003_teams;
 mod m20261122_000004_purged_tenants;
+mod m20261122_000005_log_horizon;
+mod m20261122_000006_suspended_users;
+mod m20261122_000007_audit;
 
 use sea_orm_migration::prelude::*;
 
@@ -18,6 +21,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_extension_schemas::Migration),
             Box::new(m20261122_000003_teams::Migration),
             Box::new(m20261122_000004_purged_tenants::Migration),
+            Box::new(m20261122_000005_log_horizon::Migration),
+            Box::new(m20261122_000006_suspended_users::Migration),
+            Box::new(m20261122_000007_audit::Migration),
         ]
     }
 

@@ -3,6 +3,8 @@
 mod m20261122_000001_groups;
 mod m20261122_000002_role_and_teams;
 mod m20261122_000003_purged_tenants;
+mod m20261122_000004_log_horizon;
+mod m20261122_000005_reasons;
 
 use sea_orm_migration::prelude::*;
 
@@ -16,6 +18,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_groups::Migration),
             Box::new(m20261122_000002_role_and_teams::Migration),
             Box::new(m20261122_000003_purged_tenants::Migration),
+            Box::new(m20261122_000004_log_horizon::Migration),
+            Box::new(m20261122_000005_reasons::Migration),
         ]
     }
 

@@ -2,6 +2,8 @@
 
 mod m20261122_000001_token;
 mod m20261122_000002_settings;
+mod m20261122_000003_scim_and_rotation;
+mod m20261122_000004_federation;
 
 use sea_orm_migration::prelude::*;
 
@@ -11,7 +13,12 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_token::Migration), Box::new(m20261122_000002_settings::Migration)]
+        vec![
+            Box::new(m20261122_000001_token::Migration),
+            Box::new(m20261122_000002_settings::Migration),
+            Box::new(m20261122_000003_scim_and_rotation::Migration),
+            Box::new(m20261122_000004_federation::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -26,8 +26,13 @@ use crate::ids::TenantId;
 pub const ISSUER: &str = "rollcall";
 /// The audience of access tokens for services.
 pub const AUDIENCE: &str = "rollcall-internal";
-/// How long an access token lives, seconds.
+/// The audience of access tokens for SCIM, which clients present to the gateway: no service takes them.
+pub const SCIM_AUDIENCE: &str = "rollcall-scim";
+/// How long an access token for services lives, seconds.
 pub const ACCESS_TOKEN_TTL_S: i64 = 300;
+/// How long an access token for SCIM lives, seconds: Entra gets a new one about hourly. It is resolved at each use, so it
+/// dies with its client all the same.
+pub const SCIM_TOKEN_TTL_S: i64 = 3600;
 /// The `tenant` claim that stands for every tenant.
 pub const EVERY_TENANT: &str = "*";
 
@@ -125,6 +130,11 @@ impl Caller {
     /// The credential or client that calls, for the record.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// When the access token expires, seconds since the Unix epoch: a stream should not outlive it.
+    pub fn expires_at_s(&self) -> i64 {
+        self.expires_at_s
     }
 
     /// The tenant of the request, if the caller has the scope and may speak for it. An empty `tenant` means the one

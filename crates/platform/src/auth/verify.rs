@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::{AUDIENCE, Caller, Claims, ISSUER};
+use super::{AUDIENCE, Caller, Claims, ISSUER, Reach};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 
@@ -217,6 +217,9 @@ where
             };
             match verified {
                 Ok(caller) => {
+                    if let Reach::One(tenant) = caller.reach {
+                        tracing::Span::current().record("tenant.id", tracing::field::display(tenant));
+                    }
                     request.extensions_mut().insert(caller);
                     inner.call(request).await
                 }

@@ -5,6 +5,9 @@
 //! carries its transaction's id (`xid8`), the order is (transaction id, sequence number), and a reader takes only rows
 //! of transactions older than the oldest one still running (`pg_snapshot_xmin`). Every row is then read, in order,
 //! exactly once per cursor. On SQLite there is one writer and the sequence number is the order of commits.
+//!
+//! A log does not grow for ever ([`super::retention`]): whoever follows one reads it by [`read_kept`] or [`read_kept_of`], which
+//! say so when rows behind the cursor are gone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,8 +24,8 @@ use crate::ids::TenantId;
 /// As text `<transaction>.<sequence>`: opaque to clients, in the `Rollcall-Revision` header and in cursors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    xid: u64,
-    seq: i64,
+    pub(super) xid: u64,
+    pub(super) seq: i64,
 }
 
 impl fmt::Display for Position {
@@ -145,7 +148,7 @@ impl Entry {
     }
 }
 
-/// The changes after `after`, oldest first, at most `limit`.
+/// The changes after `after`, oldest first, at most `limit`. For logs of which nothing is ever removed; else [`read_kept`].
 ///
 /// # Errors
 /// The database's.
@@ -168,7 +171,103 @@ pub async fn read_after<C: ConnectionTrait>(db: &C, after: Position, limit: u64)
     rows.iter().map(record).collect()
 }
 
-/// The position of the latest change that [`read_after`] would return; the beginning when there is none.
+/// As [`read_after`], or `None` when rows after `after` may have been removed: the reader has to begin anew. Rows and how far
+/// the log reaches come from one snapshot, so nothing is missed however long ago the reader looked last.
+///
+/// # Errors
+/// The database's.
+pub async fn read_kept<C: ConnectionTrait>(
+    db: &C,
+    after: Position,
+    limit: u64,
+) -> Result<Option<Vec<Record>>> {
+    read_within_horizon(db, None, after, limit).await
+}
+
+/// As [`read_kept`], of one tenant.
+///
+/// # Errors
+/// The database's.
+pub async fn read_kept_of<C: ConnectionTrait>(
+    db: &C,
+    tenant: TenantId,
+    after: Position,
+    limit: u64,
+) -> Result<Option<Vec<Record>>> {
+    read_within_horizon(db, Some(tenant), after, limit).await
+}
+
+/// Every row of a tenant behind `after` that is visible now, in order, at most `limit`: also those that readers of the log still
+/// have to wait for. Not for following the log: what is committed late stands before what was read.
+///
+/// # Errors
+/// The database's.
+pub async fn read_seen_of<C: ConnectionTrait>(
+    db: &C,
+    tenant: TenantId,
+    after: Position,
+    limit: u64,
+) -> Result<Vec<Record>> {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "SELECT xid::text AS xid, seq, tenant_id, resource_id, version, kind, payload, at_us FROM change_log \
+             WHERE tenant_id = $4 AND (xid, seq) > ($1::text::xid8, $2) ORDER BY change_log.xid, seq LIMIT $3"
+        }
+        _ => {
+            "SELECT CAST(xid AS text) AS xid, seq, tenant_id, resource_id, version, kind, payload, at_us FROM change_log \
+             WHERE tenant_id = ?4 AND ?1 IS NOT NULL AND seq > ?2 ORDER BY seq LIMIT ?3"
+        }
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values: [Value; 4] =
+        [after.xid.to_string().into(), after.seq.into(), limit.into(), tenant.uuid().into()];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter().map(record).collect()
+}
+
+async fn read_within_horizon<C: ConnectionTrait>(
+    db: &C,
+    tenant: Option<TenantId>,
+    after: Position,
+    limit: u64,
+) -> Result<Option<Vec<Record>>> {
+    let backend = db.get_database_backend();
+    let of_tenant = if tenant.is_some() { "tenant_id = $4 AND" } else { "" };
+    let (xid, place) = match backend {
+        DbBackend::Postgres => (
+            "::text",
+            "(xid, seq) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot()) \
+             ORDER BY change_log.xid, seq",
+        ),
+        _ => ("", "$1 IS NOT NULL AND seq > $2 ORDER BY seq"),
+    };
+    // One row at least: that of the horizon.
+    let sql = format!(
+        "SELECT CAST(h.xid{xid} AS text) AS horizon_xid, h.seq AS horizon_seq, CAST(l.xid{xid} AS text) AS xid, l.seq AS seq, \
+             l.tenant_id, l.resource_id, l.version, l.kind, l.payload, l.at_us \
+         FROM change_log_horizon h LEFT JOIN \
+             (SELECT * FROM change_log WHERE {of_tenant} {place} LIMIT $3) l ON true \
+         ORDER BY l.xid, l.seq"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut values: Vec<Value> = vec![after.xid.to_string().into(), after.seq.into(), limit.into()];
+    values.extend(tenant.map(|tenant| Value::from(tenant.uuid())));
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    let mut records = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if after < named_position(row, "horizon_xid", "horizon_seq")? {
+            return Ok(None);
+        }
+        if row.try_get::<Option<i64>>("", "seq")?.is_some() {
+            records.push(record(row)?);
+        }
+    }
+    Ok(Some(records))
+}
+
+/// The position of the latest change that [`read_after`] would return; of the latest that was removed when none is left; the
+/// beginning when there never was one.
 ///
 /// # Errors
 /// The database's.
@@ -176,19 +275,84 @@ pub async fn latest<C: ConnectionTrait>(db: &C) -> Result<Position> {
     let backend = db.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => {
-            "SELECT xid::text AS xid, seq FROM change_log \
-             WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY change_log.xid DESC, seq DESC LIMIT 1"
+            "SELECT xid::text AS xid, seq FROM ( \
+                 (SELECT xid, seq FROM change_log WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) \
+                  ORDER BY change_log.xid DESC, seq DESC LIMIT 1) \
+                 UNION ALL SELECT xid, seq FROM change_log_horizon) AS places \
+             ORDER BY places.xid DESC, seq DESC LIMIT 1"
         }
-        _ => "SELECT CAST(xid AS text) AS xid, seq FROM change_log ORDER BY seq DESC LIMIT 1",
+        _ => {
+            "SELECT CAST(xid AS text) AS xid, seq FROM ( \
+                 SELECT * FROM (SELECT xid, seq FROM change_log ORDER BY seq DESC LIMIT 1) \
+                 UNION ALL SELECT xid, seq FROM change_log_horizon) \
+             ORDER BY seq DESC LIMIT 1"
+        }
     };
     let row = db.query_one_raw(Statement::from_string(backend, sql)).await?;
     row.as_ref().map_or(Ok(Position::default()), position)
 }
 
-fn position(row: &QueryResult) -> Result<Position> {
-    let xid: String = row.try_get("", "xid")?;
+/// The revision of a write of this tenant that changed nothing: it includes whatever of the tenant the transaction can see, also
+/// what a reader of the log still has to wait for.
+///
+/// # Errors
+/// The database's.
+pub async fn latest_seen<C: ConnectionTrait>(transaction: &C, tenant: TenantId) -> Result<Position> {
+    let backend = transaction.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            "SELECT xid::text AS xid, seq FROM change_log WHERE tenant_id = $1 \
+             ORDER BY change_log.xid DESC, seq DESC LIMIT 1"
+        }
+        _ => {
+            "SELECT CAST(xid AS text) AS xid, seq FROM change_log WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
+        }
+    };
+    let statement = Statement::from_sql_and_values(backend, sql, [tenant.uuid().into()]);
+    match transaction.query_one_raw(statement).await? {
+        Some(row) => position(&row),
+        // What the tenant wrote is so old that it was removed: every reader has seen it.
+        None => latest(transaction).await,
+    }
+}
+
+/// The position of the last change that can be seen, of any tenant, also when a reader of the log still has to wait for it.
+///
+/// # Errors
+/// The database's.
+pub async fn newest<C: ConnectionTrait>(db: &C) -> Result<Position> {
+    let backend = db.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return latest(db).await;
+    }
+    let sql = "SELECT xid::text AS xid, seq FROM change_log ORDER BY change_log.xid DESC, seq DESC LIMIT 1";
+    let row = db.query_one_raw(Statement::from_string(backend, sql)).await?;
+    row.as_ref().map_or(Ok(Position::default()), position)
+}
+
+/// Whether a position may be that of a change that was made: false for one of the future, or of another database.
+///
+/// # Errors
+/// The database's.
+pub async fn may_have_been<C: ConnectionTrait>(db: &C, asked: Position) -> Result<bool> {
+    let backend = db.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return Ok(asked.xid == 0 && asked <= latest(db).await?);
+    }
+    let sql = "SELECT $1::text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) AS been";
+    let statement = Statement::from_sql_and_values(backend, sql, [asked.xid.to_string().into()]);
+    let row = db.query_one_raw(statement).await?;
+    row.map_or(Ok(false), |row| Ok(row.try_get("", "been")?))
+}
+
+pub(super) fn position(row: &QueryResult) -> Result<Position> {
+    named_position(row, "xid", "seq")
+}
+
+fn named_position(row: &QueryResult, xid: &str, seq: &str) -> Result<Position> {
+    let xid: String = row.try_get("", xid)?;
     let xid = xid.parse().map_err(Error::internal)?;
-    Ok(Position { xid, seq: row.try_get("", "seq")? })
+    Ok(Position { xid, seq: row.try_get("", seq)? })
 }
 
 fn record(row: &QueryResult) -> Result<Record> {

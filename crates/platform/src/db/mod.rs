@@ -10,11 +10,12 @@ pub mod filter;
 pub mod page;
 mod patience;
 pub mod purged;
+pub mod retention;
 mod sqlite;
 mod write;
 
 pub use patience::Patience;
-pub(crate) use patience::{is_exhausted, ran_out};
+pub(crate) use patience::{is_exhausted, is_lost, ran_out};
 pub use write::TxFuture;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Result;
+use crate::metrics;
 
 /// Connections that read a SQLite file at once.
 pub const SQLITE_READERS: u32 = 8;
@@ -43,10 +45,54 @@ pub enum Config {
         url: SecretString,
         /// The service's schema, first in the search path; it must exist.
         schema: Option<String>,
-        /// The most connections this process opens.
-        max_connections: u32,
+        /// How connections are kept.
+        pool: Pool,
     },
 }
+
+/// The connections of one process to PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Kept open even when idle.
+    pub min_connections: u32,
+    /// The most this process opens. Requests wait for one, up to `acquire_timeout`.
+    pub max_connections: u32,
+    /// How long a request waits for a connection before it is told to try again.
+    pub acquire_timeout: Duration,
+    /// How long opening one may take.
+    pub connect_timeout: Duration,
+    /// One that was idle for so long is closed, down to the minimum.
+    pub idle_timeout: Duration,
+    /// One is replaced after so long: after a failover, say, none stays with the old server for ever.
+    pub max_lifetime: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            min_connections: 0,
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(1800),
+        }
+    }
+}
+
+impl Pool {
+    /// With the default times.
+    pub fn of(max_connections: u32) -> Self {
+        Self { max_connections, ..Self::default() }
+    }
+}
+
+/// A connection that was idle for longer than this is asked whether it still is one. One that broke in between costs the statement
+/// that finds out, which is tried again where it may be (`write.rs`).
+const TEST_IF_IDLE_FOR: Duration = Duration::from_secs(2);
+/// A transaction of ours waits for nobody but the database. One that is idle for so long has lost its process, and holds back the
+/// readers of the change log.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 
 /// A service's database. Clones share connections.
 #[derive(Clone)]
@@ -93,23 +139,32 @@ impl Database {
                 let reader = sea_orm::Database::connect(options).await?;
                 Ok(Self { reader, readers: SQLITE_READERS, writer })
             }
-            Config::Postgres { url, schema, max_connections } => {
+            Config::Postgres { url, schema, pool } => {
                 let mut options = ConnectOptions::new(url.expose_secret());
                 options
                     .sqlx_logging(false)
-                    .max_connections(*max_connections)
-                    .acquire_timeout(Duration::from_secs(5))
-                    .connect_timeout(Duration::from_secs(5));
-                let milliseconds = patience.statement.as_millis().to_string();
+                    .min_connections(pool.min_connections)
+                    .max_connections(pool.max_connections)
+                    .acquire_timeout(pool.acquire_timeout)
+                    .connect_timeout(pool.connect_timeout)
+                    .idle_timeout(pool.idle_timeout)
+                    .max_lifetime(pool.max_lifetime)
+                    .test_before_acquire_if_idle_for(TEST_IF_IDLE_FOR);
+                let statement = patience.statement.as_millis().to_string();
+                let idle = IDLE_IN_TRANSACTION.as_millis().to_string();
+                let name = format!("rollcall {}", schema.as_deref().unwrap_or_default());
                 options.map_sqlx_postgres_opts(move |options| {
-                    options.options([("statement_timeout", milliseconds.as_str())])
+                    options.application_name(name.trim_end()).options([
+                        ("statement_timeout", statement.as_str()),
+                        ("idle_in_transaction_session_timeout", idle.as_str()),
+                    ])
                 });
                 if let Some(schema) = schema {
                     options.set_schema_search_path(schema);
                 }
                 let reader = sea_orm::Database::connect(options).await?;
                 let writer = write::Writer::transactions(reader.clone(), patience.write);
-                Ok(Self { reader, readers: *max_connections, writer })
+                Ok(Self { reader, readers: pool.max_connections, writer })
             }
         }
     }
@@ -134,6 +189,32 @@ impl Database {
         usize::try_from(self.readers * 3 / 8).unwrap_or(1).max(1)
     }
 
+    /// Publishes how many connections there are and how many of them are busy, as metrics of `service`.
+    pub fn observe(&self, service: &'static str) {
+        let labels = |state: &str| [("service", service.to_owned()), ("state", state.to_owned())];
+        let describe = "Connections to the database, by service and state.";
+        for state in ["idle", "used"] {
+            let reader = self.reader.clone();
+            let read = move || {
+                let (size, idle) = pool_size(&reader);
+                if state == "idle" { idle } else { size.saturating_sub(idle) }
+            };
+            metrics::metrics().observe("rollcall.db.connections", describe, &labels(state), read);
+        }
+        let max = u64::from(self.readers);
+        let describe = "The most connections that this process opens to the database.";
+        let labels = [("service", service.to_owned())];
+        metrics::metrics().observe("rollcall.db.connections.max", describe, &labels, move || max);
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.reader.ping().await?)
+    }
+
     /// Counts committed writes of this process: whoever follows the change log waits for it to move, and polls for what
     /// other processes commit.
     pub fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
@@ -148,4 +229,19 @@ impl Database {
         self.reader.close().await?;
         self.writer.close().await
     }
+}
+
+/// All connections, and those of them that nobody uses.
+fn pool_size(connection: &DatabaseConnection) -> (u64, u64) {
+    let (size, idle) = match connection.get_database_backend() {
+        DbBackend::Postgres => {
+            let pool = connection.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle())
+        }
+        _ => {
+            let pool = connection.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle())
+        }
+    };
+    (u64::from(size), u64::try_from(idle).unwrap_or(0))
 }

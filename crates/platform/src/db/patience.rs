@@ -64,6 +64,24 @@ pub(crate) fn is_exhausted(error: &DbErr) -> bool {
     }
 }
 
+/// Whether the connection to the database was lost, or leads to a server that is no primary any more: what was not committed is
+/// undone, and another connection may do better.
+pub(crate) fn is_lost(error: &DbErr) -> bool {
+    use sea_orm::sqlx::Error;
+    let (DbErr::Exec(SqlxError(cause)) | DbErr::Query(SqlxError(cause)) | DbErr::Conn(SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    match &**cause {
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => true,
+        // connection_exception, operator_intervention except query_canceled, read_only_sql_transaction
+        Error::Database(error) => error.code().is_some_and(|code| {
+            code.len() == 5 && (code.starts_with("08") || code.starts_with("57P") || code == "25006")
+        }),
+        _ => false,
+    }
+}
+
 fn code(error: &DbErr) -> Option<String> {
     let (DbErr::Exec(SqlxError(cause)) | DbErr::Query(SqlxError(cause))) = error else { return None };
     cause.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())

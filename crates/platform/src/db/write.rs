@@ -16,6 +16,9 @@ pub type TxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
 
 /// How often a PostgreSQL transaction is run before its conflict becomes the caller's.
 const ATTEMPTS: u32 = 8;
+/// How often it is run again because the connection was lost.
+const LOSSES: u32 = 3;
+const AFTER_LOSS: Duration = Duration::from_millis(50);
 /// Writers that wait for SQLite; more are refused, so that the wait stays below a client's patience.
 const QUEUE: usize = 4096;
 
@@ -63,8 +66,8 @@ impl Writer {
 impl Database {
     /// Runs `work` in one transaction and returns once it is durable: all of it or, on `Err`, none of it.
     ///
-    /// `work` may run more than once (PostgreSQL, after a serialization failure or deadlock), so it must leave no trace
-    /// but in the transaction. It must not wait for anything but the database.
+    /// `work` may run more than once (PostgreSQL, after a serialization failure, a deadlock, or when the connection was lost before
+    /// the commit), so it must leave no trace but in the transaction. It must not wait for anything but the database.
     ///
     /// # Errors
     /// What `work` returns; `Unavailable` when the database or its queue of writers has no room, or when `work` takes
@@ -84,49 +87,76 @@ impl Database {
     where
         F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
     {
-        let mut attempt = 1;
+        let (mut attempt, mut losses) = (1, 0);
         loop {
             match self.attempt(&work).await {
-                Err(error) if attempt < ATTEMPTS && is_conflict(&error) => {
+                Err(Failed { error, .. }) if attempt < ATTEMPTS && is_conflict(&error) => {
                     // A little later each time, so that the same two don't meet again.
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt))).await;
                     attempt += 1;
                 }
-                Err(error) if is_conflict(&error) => {
+                Err(Failed { error, .. }) if is_conflict(&error) => {
                     return Err(Error::unavailable(
                         "too many changes of the same resource at once; try again shortly",
                     )
                     .with_cause(error));
                 }
-                outcome => {
-                    if outcome.is_ok() {
-                        self.writer.commits.send_modify(|count| *count += 1);
-                    }
-                    return outcome;
+                // Nothing was committed, and another connection may lead to a server that lives.
+                Err(Failed { error, committing: false }) if losses < LOSSES && is_lost(&error) => {
+                    losses += 1;
+                    tokio::time::sleep(AFTER_LOSS * losses).await;
+                }
+                Err(Failed { error, committing: true }) if is_lost(&error) => {
+                    return Err(Error::unavailable(
+                        "the connection to the database was lost while the change was being committed: it may or may not \
+                         have been made; look before you try again",
+                    )
+                    .with_cause(error));
+                }
+                Err(Failed { error, .. }) => return Err(error),
+                Ok(value) => {
+                    self.writer.commits.send_modify(|count| *count += 1);
+                    return Ok(value);
                 }
             }
         }
     }
 
-    async fn attempt<T, F>(&self, work: &F) -> Result<T>
+    async fn attempt<T, F>(&self, work: &F) -> Result<T, Failed>
     where
         F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
     {
-        let transaction = self.writer.connection.begin().await?;
+        let before = |error| Failed { error, committing: false };
+        let transaction = self.writer.connection.begin().await.map_err(|error| before(error.into()))?;
         // The commit is not timed: cut off, it would leave nobody knowing whether the change was made.
         let patience = self.writer.patience;
         let outcome = tokio::time::timeout(patience, work(&transaction)).await;
         match outcome.unwrap_or_else(|_| Err(took_too_long(patience))) {
-            Ok(value) => {
-                transaction.commit().await?;
-                Ok(value)
-            }
+            Ok(value) => match transaction.commit().await {
+                Ok(()) => Ok(value),
+                Err(error) => Err(Failed { error: error.into(), committing: true }),
+            },
             Err(error) => {
-                transaction.rollback().await?;
-                Err(error)
+                if let Err(rollback) = transaction.rollback().await {
+                    // The connection is no good, and goes; the server has rolled back with it.
+                    tracing::debug!(%rollback, "a transaction could not be rolled back: {rollback}");
+                }
+                Err(before(error))
             }
         }
     }
+}
+
+/// An attempt that came to nothing, as far as anybody knows.
+struct Failed {
+    error: Error,
+    /// Whether the commit had been sent.
+    committing: bool,
+}
+
+fn is_lost(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<DbErr>());
+    cause.is_some_and(super::is_lost)
 }
 
 /// What a change is refused with that kept the database busy for too long. Nothing of it was done.

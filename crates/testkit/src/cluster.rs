@@ -1,0 +1,268 @@
+//! Rollcall distributed, as on many machines: real PostgreSQL, real Redis, two processes of each service, on loopback. Anything can be
+//! killed and started again.
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::postgres::{postgres_user, programs};
+use crate::process::{Process, free_address, http_status, wait_until};
+use crate::server::Tenant;
+
+/// The verbs of which two processes run.
+pub const ROLES: [&str; 5] = ["token", "identity", "membership", "journal", "gateway"];
+const REPLICAS: usize = 2;
+
+/// A running cluster. Dropping it ends all of it.
+pub struct Cluster {
+    /// PostgreSQL; signals `INT` (fast) and `QUIT` (as after a crash) stop it.
+    pub postgres: Mutex<Process>,
+    /// Redis.
+    pub redis: Mutex<Process>,
+    members: Vec<Member>,
+    admin_token: String,
+    programs: PathBuf,
+    postgres_dir: PathBuf,
+    redis_address: SocketAddr,
+    _dir: TempDir,
+}
+
+/// One process of Rollcall.
+struct Member {
+    role: &'static str,
+    replica: usize,
+    process: Mutex<Process>,
+    serves: SocketAddr,
+    ops: SocketAddr,
+}
+
+impl Cluster {
+    /// Starts everything with the `rollcall` at `binary` and returns when all of it is ready.
+    pub fn start(binary: &Path) -> Result<Cluster> {
+        let dir = tempfile::Builder::new().prefix("rollcall-cluster-").tempdir()?;
+        let programs = programs()?;
+        let (postgres, postgres_dir) = start_postgres(&programs)?;
+        let (redis, redis_address) = start_redis()?;
+
+        let secrets = dir.path().join("secrets");
+        run(Command::new(binary).args(["config", "secrets", "--dir"]).arg(&secrets))?;
+        let roles = run(Command::new(binary).args(["migrate", "--print-roles"]))?;
+        std::fs::write(dir.path().join("roles.sql"), roles)?;
+        let psql = |arguments: &[&OsStr]| {
+            let mut psql = Command::new(programs.join("psql"));
+            psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"]).arg(&postgres_dir).args(arguments);
+            run(&mut psql)
+        };
+        psql(&["-c".as_ref(), "CREATE DATABASE rollcall".as_ref()])?;
+        psql(&["-d".as_ref(), "rollcall".as_ref(), "-f".as_ref(), dir.path().join("roles.sql").as_os_str()])?;
+
+        let mut addresses = Vec::new();
+        for role in ROLES {
+            for replica in 0..REPLICAS {
+                addresses.push((role, replica, free_address()?, free_address()?));
+            }
+        }
+        let config = dir.path().join("rollcall.toml");
+        std::fs::write(&config, settings(&addresses, &postgres_dir, redis_address, &secrets))?;
+        run(Command::new(binary).args(["migrate", "--wait", "30", "--config"]).arg(&config))?;
+
+        let mut members = Vec::new();
+        for (role, replica, serves, ops) in addresses {
+            let own = dir.path().join(format!("{role}-{replica}"));
+            std::fs::create_dir(&own)?;
+            let command: [OsString; 8] = [
+                "env".into(),
+                format!("ROLLCALL_LISTEN__HTTP={serves}").into(),
+                format!("ROLLCALL_LISTEN__GRPC={serves}").into(),
+                format!("ROLLCALL_LISTEN__OPS={ops}").into(),
+                binary.into(),
+                role.into(),
+                "--config".into(),
+                config.clone().into(),
+            ];
+            let command: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
+            let process = Mutex::new(Process::start(&own, &command, None)?);
+            members.push(Member { role, replica, process, serves, ops });
+        }
+        let admin_token = std::fs::read_to_string(secrets.join("admin_token"))?.trim().to_owned();
+        let (postgres, redis) = (Mutex::new(postgres), Mutex::new(redis));
+        let cluster =
+            Cluster { postgres, redis, members, admin_token, programs, postgres_dir, redis_address, _dir: dir };
+        cluster.wait_until_ready()?;
+        Ok(cluster)
+    }
+
+    /// Base URLs of the gateways.
+    pub fn gateways(&self) -> Vec<String> {
+        let gateways = self.members.iter().filter(|member| member.role == "gateway");
+        gateways.map(|member| format!("http://{}", member.serves)).collect()
+    }
+
+    /// The ops port of a process.
+    pub fn ops(&self, role: &str, replica: usize) -> Result<SocketAddr> {
+        Ok(self.member(role, replica)?.ops)
+    }
+
+    /// Ends a process with this signal.
+    pub fn stop(&self, role: &str, replica: usize, signal: &str) -> Result<()> {
+        lock(&self.member(role, replica)?.process).stop(signal)
+    }
+
+    /// Starts a stopped process again and returns when it is ready.
+    pub fn start_again(&self, role: &str, replica: usize) -> Result<()> {
+        let member = self.member(role, replica)?;
+        lock(&member.process).start_again()?;
+        member.wait_until_ready()
+    }
+
+    /// The log of a process.
+    pub fn log(&self, role: &str, replica: usize) -> Result<String> {
+        Ok(lock(&self.member(role, replica)?.process).log())
+    }
+
+    /// Ends PostgreSQL and starts it again; returns when it takes connections.
+    pub fn restart_postgres(&self, signal: &str) -> Result<()> {
+        let mut postgres = lock(&self.postgres);
+        postgres.stop(signal)?;
+        postgres.start_again()?;
+        wait_for_postgres(&self.programs, &self.postgres_dir)
+    }
+
+    /// Starts Redis again after it was stopped; returns when it takes connections.
+    pub fn start_redis_again(&self) -> Result<()> {
+        lock(&self.redis).start_again()?;
+        wait_for_redis(self.redis_address)
+    }
+
+    /// Returns when every process says that it is ready.
+    pub fn wait_until_ready(&self) -> Result<()> {
+        self.members.iter().try_for_each(Member::wait_until_ready)
+    }
+
+    /// Calls the admin API of a gateway; returns status and body.
+    pub async fn admin(&self, gateway: usize, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
+        let base = &self.gateways()[gateway];
+        let client = crate::http_client();
+        let mut request = client.request(method, format!("{base}/admin/v1{path}")).bearer_auth(&self.admin_token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_str(&response.text().await?).unwrap_or(Value::Null)))
+    }
+
+    /// A new tenant.
+    pub async fn tenant(&self, name: &str, preset: &str) -> Result<Tenant> {
+        let body = json!({"name": name, "preset": preset});
+        let (status, answer) = self.admin(0, Method::POST, "/tenants", Some(body)).await?;
+        ensure!(status == 201, "creating tenant {name:?} was answered {status}: {answer}");
+        serde_json::from_value(answer.clone()).with_context(|| format!("creating a tenant was answered {answer}"))
+    }
+
+    fn member(&self, role: &str, replica: usize) -> Result<&Member> {
+        let found = self.members.iter().find(|member| member.role == role && member.replica == replica);
+        found.with_context(|| format!("there is no {role} {replica}"))
+    }
+}
+
+impl Member {
+    fn wait_until_ready(&self) -> Result<()> {
+        let Member { role, replica, .. } = self;
+        wait_until(&format!("{role} {replica} is ready"), || http_status(self.ops, "/readyz") == Some(200))
+            .with_context(|| lock(&self.process).log_tail(20))
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all processes have in common.
+fn settings(
+    addresses: &[(&str, usize, SocketAddr, SocketAddr)],
+    postgres: &Path,
+    redis: SocketAddr,
+    secrets: &Path,
+) -> String {
+    let of = |role: &str| {
+        let replicas = addresses.iter().filter(|address| address.0 == role);
+        replicas.map(|address| format!("http://{}", address.2)).collect::<Vec<_>>().join(",")
+    };
+    let url = |user: &str| format!("postgres://{user}@localhost/rollcall?host={}", postgres.display());
+    let mut text = format!("redis.urls = \"redis://{redis}\"\nmigrate.url = \"{}\"\n", url("rollcall_owner"));
+    text += "server.drain_delay_seconds = 0\ndatabase.max_connections = 8\n";
+    for role in ["identity", "membership", "token", "journal"] {
+        text += &format!("services.{role} = \"{}\"\n", of(role));
+        text += &format!("database.{role}.url = \"{}\"\n", url(&format!("rollcall_{role}")));
+    }
+    for secret in ["key_encryption_key", "cursor_key", "platform_secret", "admin_token"] {
+        text += &format!("secrets.{secret}_file = \"{}\"\n", secrets.join(secret).display());
+    }
+    text
+}
+
+/// Commits are safe from the end of the process, though not of the machine.
+fn start_postgres(programs: &Path) -> Result<(Process, PathBuf)> {
+    // In /tmp whatever TMPDIR says: the path of a socket may not be longer than 107 bytes.
+    let dir = tempfile::Builder::new().prefix("rollcall-pg-").tempdir_in("/tmp")?.keep();
+    let user = match std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&dir)?) {
+        0 => Some(postgres_user()?),
+        _ => None,
+    };
+    let mut initdb = Command::new(programs.join("initdb"));
+    initdb.arg("-D").arg(dir.join("data"));
+    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
+    initdb.current_dir("/");
+    if let Some((uid, gid)) = user {
+        chown(&dir, Some(uid), Some(gid)).context("giving the cluster's directory to user postgres")?;
+        std::os::unix::process::CommandExt::uid(&mut initdb, uid);
+        std::os::unix::process::CommandExt::gid(&mut initdb, gid);
+    }
+    run(&mut initdb)?;
+    let (postgres, data) = (programs.join("postgres"), dir.join("data"));
+    let mut command: Vec<&OsStr> = vec![postgres.as_os_str(), "-D".as_ref(), data.as_os_str(), "-k".as_ref(), dir.as_os_str()];
+    for option in ["listen_addresses=", "fsync=off", "max_connections=200"] {
+        command.extend::<[&OsStr; 2]>(["-c".as_ref(), option.as_ref()]);
+    }
+    let process = Process::start(&dir, &command, user)?;
+    wait_for_postgres(programs, &dir)?;
+    Ok((process, dir))
+}
+
+fn wait_for_postgres(programs: &Path, dir: &Path) -> Result<()> {
+    wait_until("PostgreSQL takes connections", || {
+        let mut ask = Command::new(programs.join("pg_isready"));
+        ask.arg("-q").arg("-h").arg(dir).status().is_ok_and(|status| status.success())
+    })
+}
+
+fn start_redis() -> Result<(Process, SocketAddr)> {
+    let dir = tempfile::Builder::new().prefix("rollcall-redis-").tempdir()?.keep();
+    let address = free_address()?;
+    let port = address.port().to_string();
+    let command = ["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let command: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
+    let process = Process::start(&dir, &command, None)?;
+    wait_for_redis(address)?;
+    Ok((process, address))
+}
+
+fn wait_for_redis(address: SocketAddr) -> Result<()> {
+    wait_until("Redis takes connections", || std::net::TcpStream::connect(address).is_ok())
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "{command:?}: {} {}", text(&output.stdout), text(&output.stderr));
+    Ok(text(&output.stdout))
+}
