@@ -5,14 +5,14 @@ use std::time::Duration;
 use http::Uri;
 use scim::discovery::Bulk;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Semaphore;
 
 /// Access tokens live no longer, so nothing is gained by remembering longer.
 const LONGEST_TTL_SECONDS: u64 = 300;
 
 /// Settings of the gateway. What is not named keeps its default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Scheme, host and port under which clients reach the gateway, e.g. `https://scim.example.com`; it stands in
@@ -33,10 +33,17 @@ pub struct Config {
     pub bulk_max_operations: u32,
     /// Largest bulk request, bytes; never more than `body_limit_bytes`. Larger ones get 413.
     pub bulk_max_payload_bytes: usize,
-    /// Requests per second that a tenant may make for long. Each operation of a bulk is one.
+    /// Refuse requests above a tenant's rate. Off: there is no limit, whatever a tenant's settings say.
+    pub rate_limit: bool,
+    /// Requests per second that a tenant may make for long, where its settings do not say otherwise. Each operation of a bulk is one.
     pub rate_limit_per_second: u32,
-    /// Requests that a tenant may make at once after a pause.
+    /// Requests that a tenant may make at once after a pause, where its settings do not say otherwise.
     pub rate_limit_burst: u32,
+    /// No tenant's rate is below this, whatever is set: Entra ID must be able to send 25 requests per second.
+    pub rate_limit_floor_per_second: u32,
+    /// Requests of a tenant that are under way at a time; more wait for their turn, a few seconds. Where its settings do
+    /// not say otherwise.
+    pub requests_under_way: u32,
     /// How long a resolved bearer token is remembered, seconds. The backstop where a revocation does not arrive.
     pub context_cache_ttl_seconds: u64,
     /// Resources in a page of a list when the client does not say how many.
@@ -56,8 +63,11 @@ impl Default for Config {
             header_timeout_ms: 10_000,
             bulk_max_operations: 1000,
             bulk_max_payload_bytes: 1024 * 1024,
+            rate_limit: true,
             rate_limit_per_second: 300,
             rate_limit_burst: 1000,
+            rate_limit_floor_per_second: 25,
+            requests_under_way: 64,
             context_cache_ttl_seconds: 30,
             default_page_size: 100,
             max_page_size: 1000,
@@ -121,7 +131,7 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<Config>(json);
         assert_eq!(read("{}").unwrap(), Config::default());
         assert_eq!(read(r#"{"rate_limit_burst":7}"#).unwrap().rate_limit_burst, 7);
-        assert!(read(r#"{"rate_limit":7}"#).is_err());
+        assert!(read(r#"{"rate_limits":7}"#).is_err());
         assert!(read(r#"{"public_url":"https://scim.example.com"}"#).is_ok());
         for bad in ["scim.example.com", "ftp://a", "https://", "https://a?b", "not a url"] {
             let error = read(&format!(r#"{{"public_url":"{bad}"}}"#)).unwrap_err().to_string();

@@ -4,14 +4,17 @@
 //! (`application/problem+json`), in [`Problem`]; OAuth has its own form (RFC 6749, section 5.2) in `oauth.rs`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use ::scim::ErrorKind;
+use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use crate::headers::SCIM_JSON;
+use crate::journal::Failure;
 
 /// `Result` with the gateway's [`Error`].
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,6 +58,11 @@ impl Error {
 
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.inner.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// For the provisioning log.
+    pub(crate) fn failure(&self) -> Failure {
+        Failure { kind: self.inner.kind, detail: self.inner.detail.clone() }
     }
 
     /// As the error of one operation of a bulk, which is part of the answer's body. Logs what the client is not told.
@@ -120,25 +128,37 @@ impl IntoResponse for Error {
         let headers = self.log_and_headers();
         let body = ::scim::Error::new(self.inner.kind, self.inner.detail.clone()).to_json();
         let content_type = [(CONTENT_TYPE, HeaderValue::from_static(SCIM_JSON))];
-        (self.status(), content_type, headers, body.to_string()).into_response()
+        let failure = Extension(Arc::new(self.failure()));
+        (self.status(), content_type, headers, failure, body.to_string()).into_response()
     }
 }
 
 /// An error of the admin API: RFC 9457, with `attribute` where one is concerned.
 #[derive(Debug)]
-pub(crate) struct Problem(Error);
+pub(crate) struct Problem {
+    error: Error,
+    status: Option<StatusCode>,
+}
+
+impl Problem {
+    /// 422, which SCIM has no kind for.
+    pub(crate) fn unprocessable(detail: &str) -> Self {
+        let error = Error::new(ErrorKind::InvalidValue, detail);
+        Self { error, status: Some(StatusCode::UNPROCESSABLE_ENTITY) }
+    }
+}
 
 impl<E: Into<Error>> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { error: error.into(), status: None }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self(error) = self;
+        let Self { error, status } = self;
         let headers = error.log_and_headers();
-        let status = error.status();
+        let status = status.unwrap_or_else(|| error.status());
         let mut body = json!({
             "title": status.canonical_reason().unwrap_or("Error"),
             "status": status.as_u16(),

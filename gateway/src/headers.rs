@@ -10,6 +10,8 @@ pub(crate) const SCIM_JSON: &str = "application/scim+json";
 
 /// Correlates a request with log lines, traces and the change log. Taken from the client if it is sane.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The same in every answer, under a name that says whose it is: what the provisioning log is searched by.
+pub(crate) const ANSWERED_ID: HeaderName = HeaderName::from_static("rollcall-request-id");
 /// The revision of the directory that includes the write this answers.
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("rollcall-revision");
 /// One per thing that was skipped instead of refused: `attribute: what and why`.

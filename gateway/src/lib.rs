@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod headers;
 mod health;
+mod journal;
 mod normalise;
 mod oauth;
 mod observe;
@@ -30,8 +31,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use platform::auth::TokenSource;
 use platform::cache::Invalidations;
 use platform::clock::Clock;
+use platform::redis::Redis;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -58,6 +62,8 @@ pub(crate) struct Shared {
     limiter: rate_limit::Limiter,
     discovery: scim::discovery::Documents,
     schemas: schemas::Schemas,
+    /// What is to be written into the provisioning log.
+    journal: Arc<journal::Queue>,
 }
 
 impl std::ops::Deref for App {
@@ -79,15 +85,32 @@ impl Gateway {
         );
         let shared = Shared {
             sessions,
-            limiter: rate_limit::Limiter::new(config.rate_limit_per_second, config.rate_limit_burst),
+            limiter: rate_limit::Limiter::new(&config),
             discovery: scim::discovery::Documents::new(&config),
             schemas: schemas::Schemas::new(clients.schemas.clone(), &invalidations, clock.clone()),
+            journal: Arc::default(),
             clients,
             config,
             clock,
             invalidations,
         };
         Self { app: App(Arc::new(shared)) }
+    }
+
+    /// Counts rates, and learns what bearer tokens stand for, together with the other gateways on this Redis. While it does not
+    /// answer, each does so for itself.
+    #[must_use]
+    pub fn with_redis(self, redis: &Redis) -> Self {
+        self.app.limiter.share(redis);
+        self.app.sessions.share(redis);
+        self
+    }
+
+    /// Writes what was answered into the provisioning log, as this client of the token service, until `stop` is cancelled, and
+    /// then what is left: when it returns everything is written. To be run beside the server, and stopped after it. While the
+    /// journal is away this keeps trying, also after `stop`: how long that may take is the caller's to decide.
+    pub async fn write_log(&self, tokens: TokenSource, stop: CancellationToken) {
+        journal::write(self.app.journal.clone(), self.app.clients.log.clone(), tokens, stop).await;
     }
 
     /// All routes, ready to be served.

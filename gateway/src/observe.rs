@@ -12,7 +12,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::App;
-use crate::headers::{self, REQUEST_ID, RequestId};
+use crate::headers::{self, ANSWERED_ID, REQUEST_ID, RequestId};
 
 /// Outermost of all: gives the request its id and writes down how it went.
 pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -35,7 +35,10 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     let started = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
 
-    response.headers_mut().extend(headers::value(&id.0).map(|value| (REQUEST_ID, value)));
+    if let Some(value) = headers::value(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, value.clone());
+        response.headers_mut().insert(ANSWERED_ID, value);
+    }
     let status = response.status().as_u16();
     span.record("http.response.status_code", status);
     let took = started.elapsed();

@@ -2,7 +2,7 @@
 //! whoever shows groups asks [`Policy::groups`] (refuse) or [`Policy::has_groups`] (leave them out), discovery tells the same.
 
 use ::scim::ErrorKind;
-use proto::token::v1::Settings;
+use proto::token::v1::{Limits, Settings};
 
 use crate::error::{Error, Result};
 use crate::scim::write::{Kind, Write};
@@ -14,12 +14,30 @@ pub(crate) struct Policy {
     user_create: bool,
     user_update: bool,
     user_delete: bool,
+    keep_deleted_days: i32,
+    limits: Limits,
 }
 
 impl From<Settings> for Policy {
     fn from(settings: Settings) -> Self {
-        let Settings { groups, user_create, user_update, user_delete } = settings;
-        Self { groups, user_create, user_update, user_delete }
+        let Settings {
+            groups,
+            user_create,
+            user_update,
+            user_delete,
+            lock_local_changes: _,
+            keep_deleted_days,
+            log_retention_days: _,
+            limits,
+        } = settings;
+        Self {
+            groups,
+            user_create,
+            user_update,
+            user_delete,
+            keep_deleted_days,
+            limits: limits.unwrap_or_default(),
+        }
     }
 }
 
@@ -27,6 +45,21 @@ impl Policy {
     /// Whether there are groups at all.
     pub(crate) fn has_groups(self) -> bool {
         self.groups
+    }
+
+    /// What is refused to a tenant's client is not refused to administrators.
+    pub(crate) fn of_administrators(self) -> Self {
+        Self { user_create: true, user_update: true, user_delete: true, ..self }
+    }
+
+    /// How much the tenant may ask.
+    pub(crate) fn limits(self) -> Limits {
+        self.limits
+    }
+
+    /// For how many days a deleted user is kept, suspended; 0 deletes for good.
+    pub(crate) fn keep_deleted_days(self) -> i32 {
+        self.keep_deleted_days
     }
 
     /// Whether there is anything that PATCH is for.

@@ -4,7 +4,7 @@
 //! lookup at a time per secret; revocations drop what is remembered at once ([`platform::cache::Invalidations`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ::scim::ErrorKind;
@@ -17,16 +17,21 @@ use platform::auth::{self, Scope};
 use platform::cache::{Invalidation, Invalidations};
 use platform::clock::{Clock, Timestamp};
 use platform::ids::TenantId;
+use platform::redis::{Looked, MEMORY_WITHOUT_REDIS, Redis, SharedCache, Ticket};
 use platform::transport::Transport;
+use prost::Message as _;
 use proto::common::v1::Dialect;
 use proto::token::v1::credentials_client::CredentialsClient;
-use proto::token::v1::{DialectSetting, PinDialectRequest, ResolveRequest, ResolveResponse, TenantState};
+use proto::token::v1::{
+    DialectSetting, PinDialectRequest, ResolveRequest, ResolveResponse, TenantState,
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::App;
 use crate::error::{Error, Problem, Result};
+use crate::journal::{Asker, Note};
 use crate::observe;
 use crate::policy::Policy;
 use crate::recognise::{self, Sign};
@@ -42,6 +47,8 @@ const MAX_SECRET_LENGTH: usize = 8 * 1024;
 /// What a bearer secret stands for. Not `Debug`: it holds an access token.
 pub(crate) struct Session {
     credential_id: String,
+    /// Of the secret or trusted issuer, or the name of the OAuth client.
+    label: String,
     tenant: Option<Tenant>,
     scopes: Vec<Scope>,
     access_token: String,
@@ -53,6 +60,8 @@ pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     pub(crate) dialect: Dialect,
     pub(crate) policy: Policy,
+    /// For how many days its provisioning log is kept.
+    retention_days: i32,
     /// The dialect goes by the traffic, and no client was recognised yet.
     is_open: bool,
 }
@@ -70,6 +79,19 @@ pub(crate) struct Administrator {
     session: Arc<Session>,
 }
 
+impl Session {
+    /// For the provisioning log.
+    fn asker(&self, tenant: &Tenant) -> Asker {
+        Asker {
+            tenant: tenant.id,
+            dialect: tenant.dialect,
+            retention_days: tenant.retention_days,
+            actor_id: self.credential_id.clone(),
+            actor_label: self.label.clone(),
+        }
+    }
+}
+
 impl Provisioner {
     /// The message with the tenant's access token.
     pub(crate) fn call<T>(&self, message: T) -> Result<tonic::Request<T>> {
@@ -78,26 +100,43 @@ impl Provisioner {
 }
 
 impl Administrator {
+    /// The administrator as somebody who provisions this tenant, and a note on what comes of it.
+    pub(crate) fn within(&self, tenant: &proto::token::v1::Tenant) -> Result<(Provisioner, Note)> {
+        let mut tenant = provisioned(tenant)?;
+        tenant.policy = tenant.policy.of_administrators();
+        tenant.dialect = Dialect::Rfc;
+        tenant.is_open = false;
+        let note = Note::default();
+        note.by(self.session.asker(&tenant));
+        Ok((Provisioner { tenant, session: self.session.clone() }, note))
+    }
+
     /// The message with the administrator's access token.
     pub(crate) fn call<T>(&self, message: T) -> Result<tonic::Request<T>> {
         Ok(auth::with_token(message, &self.session.access_token)?)
     }
 }
 
-/// Lets a request through to SCIM with a [`Provisioner`], within the tenant's rate.
+/// Lets a request through to SCIM with a [`Provisioner`].
 pub(crate) async fn require_tenant(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let provisioner = async {
         let session = app.sessions.of(&parts.headers).await?;
+        let note = parts.extensions.get::<Note>();
+        if let (Some(note), Some(tenant)) = (note, &session.tenant) {
+            note.by(session.asker(tenant));
+        }
         let Some(mut tenant) = session.tenant.filter(|_| session.scopes.contains(&Scope::Scim)) else {
             let detail =
                 "this token is not for SCIM: use the token that was shown when the tenant was created";
             return Err(Error::new(ErrorKind::Forbidden, detail));
         };
         observe::note_tenant(tenant.id);
-        app.limiter.check(tenant.id)?;
         if let Some(sign) = recognise::sign(&parts).filter(|_| tenant.is_open) {
             tenant.dialect = pin(&app, &session, tenant.id, sign).await;
+            if let Some(note) = note {
+                note.by(session.asker(&tenant));
+            }
         }
         Ok(Provisioner { tenant, session })
     };
@@ -147,16 +186,23 @@ async fn pin(app: &App, session: &Session, tenant: TenantId, sign: &Sign) -> Dia
 
 /// Lets a request through to the admin API with an [`Administrator`].
 pub(crate) async fn require_admin(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let session = match app.sessions.of(request.headers()).await {
-        Ok(session) => session,
-        Err(error) => return Problem::from(error).into_response(),
-    };
+    match administrator(&app, request.headers()).await {
+        Ok(administrator) => {
+            request.extensions_mut().insert(administrator);
+            next.run(request).await
+        }
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// The administrator whose token a request bears.
+pub(crate) async fn administrator(app: &App, headers: &HeaderMap) -> Result<Administrator> {
+    let session = app.sessions.of(headers).await?;
     if session.tenant.is_some() || !session.scopes.contains(&Scope::Admin) {
         let detail = "this token is not for the admin API: use the admin token";
-        return Problem::from(Error::new(ErrorKind::Forbidden, detail)).into_response();
+        return Err(Error::new(ErrorKind::Forbidden, detail));
     }
-    request.extensions_mut().insert(Administrator { session });
-    next.run(request).await
+    Ok(Administrator { session })
 }
 
 /// Remembers what secrets stand for.
@@ -165,6 +211,9 @@ pub(crate) struct Sessions {
     clock: Clock,
     ttl: Duration,
     entries: moka::future::Cache<[u8; 32], Entry>,
+    /// What other gateways learnt.
+    shared: OnceLock<SharedCache>,
+    invalidations: Invalidations,
     inbox: Mutex<broadcast::Receiver<Invalidation>>,
     /// Counts invalidations, so that a lookup notices that one overtook it.
     generation: AtomicU64,
@@ -190,7 +239,14 @@ impl Sessions {
             .support_invalidation_closures()
             .build();
         let inbox = Mutex::new(invalidations.subscribe());
-        Self { credentials, clock, ttl, entries, inbox, generation: AtomicU64::new(0) }
+        let invalidations = invalidations.clone();
+        let shared = OnceLock::new();
+        Self { credentials, clock, ttl, entries, shared, invalidations, inbox, generation: AtomicU64::new(0) }
+    }
+
+    /// Learns from other gateways, and tells them, from now on.
+    pub(crate) fn share(&self, redis: &Redis) {
+        let _ = self.shared.set(SharedCache::new(redis.clone()));
     }
 
     /// The session of the request's bearer token.
@@ -209,12 +265,13 @@ impl Sessions {
 
     async fn look_up(&self, secret: &str) -> Entry {
         let generation = self.generation.load(Ordering::SeqCst);
-        let request = ResolveRequest { secret: secret.to_owned() };
-        let answer = self.credentials.clone().resolve(request).await;
+        let resolved = self.resolve(secret).await;
         let now = self.clock.now();
-        let mut entry = match answer {
-            Ok(answer) => self.remember(answer.into_inner(), now),
-            Err(status) => refusal(platform::Error::from(status), now),
+        let mut entry = match resolved {
+            // It may have been learnt some time ago; a short memory keeps that from adding up.
+            Ok((answer, Source::OtherGateway)) => self.remember(answer, now, MEMORY_WITHOUT_REDIS),
+            Ok((answer, Source::TokenService)) => self.remember(answer, now, Duration::MAX),
+            Err(error) => refusal(error, now),
         };
         // Revoked while we asked: the answer may be from before. It serves those who wait for it, and no one after.
         self.drop_invalidated();
@@ -224,12 +281,45 @@ impl Sessions {
         entry
     }
 
-    fn remember(&self, answer: ResolveResponse, now: Timestamp) -> Entry {
-        let token_good_until = Timestamp::from_micros(answer.access_token_expires_at_us).minus(TOKEN_MARGIN);
-        let mut good_until = now.plus(self.ttl).min(token_good_until);
-        if answer.credential_expires_at_us != 0 {
-            good_until = good_until.min(Timestamp::from_micros(answer.credential_expires_at_us));
+    /// What the secret stands for: from what another gateway learnt, or else from the token service.
+    async fn resolve(&self, secret: &str) -> Result<(ResolveResponse, Source), platform::Error> {
+        let mut ticket = None;
+        if let Some(shared) = self.shared.get() {
+            match shared.get(secret).await {
+                Looked::Hit(known) => {
+                    if let Ok(answer) = ResolveResponse::decode(known.as_slice()) {
+                        return Ok((answer, Source::OtherGateway));
+                    }
+                }
+                Looked::Miss(given) => ticket = Some(given),
+                Looked::Unavailable => {}
+            }
         }
+        let request = ResolveRequest { secret: secret.to_owned() };
+        let answer = self.credentials.clone().resolve(request).await?.into_inner();
+        if let (Some(shared), Some(ticket)) = (self.shared.get(), ticket) {
+            self.tell_others(shared.clone(), secret, ticket, &answer);
+        }
+        Ok((answer, Source::TokenService))
+    }
+
+    fn tell_others(&self, shared: SharedCache, secret: &str, ticket: Ticket, answer: &ResolveResponse) {
+        let now = self.clock.now();
+        let good_until = good_until(answer, now.plus(self.ttl));
+        let ttl = Duration::from_micros(u64::try_from(good_until.micros() - now.micros()).unwrap_or(0));
+        if ttl.is_zero() {
+            return;
+        }
+        let tenant = answer.tenant.as_ref().and_then(|tenant| tenant.id.parse().ok());
+        let (secret, credential) = (secret.to_owned(), answer.credential_id.clone());
+        let value = answer.encode_to_vec();
+        // Nobody waits for it.
+        tokio::spawn(async move { shared.put(&secret, ticket, tenant, &credential, &value, ttl).await });
+    }
+
+    fn remember(&self, answer: ResolveResponse, now: Timestamp, at_most: Duration) -> Entry {
+        let memory = self.ttl.min(at_most).min(self.invalidations.longest_memory());
+        let good_until = good_until(&answer, now.plus(memory));
         match session(answer) {
             Ok(session) => Entry { outcome: Ok(Arc::new(session)), good_until },
             Err(error) => refusal(error, now),
@@ -242,8 +332,8 @@ impl Sessions {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match inbox.try_recv() {
+                Ok(Invalidation::Everything) | Err(TryRecvError::Lagged(_)) => self.entries.invalidate_all(),
                 Ok(what) => self.drop_entries(what),
-                Err(TryRecvError::Lagged(_)) => self.entries.invalidate_all(),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
             self.generation.fetch_add(1, Ordering::SeqCst);
@@ -258,11 +348,28 @@ impl Sessions {
                 Invalidation::Credential(id) => session.credential_id == id.to_string(),
                 Invalidation::Client(id) => session.credential_id == id.to_string(),
                 Invalidation::Tenant(id) => session.tenant.is_some_and(|tenant| tenant.id == id),
+                Invalidation::Everything => true,
             }
         });
         if dropped.is_err() {
             self.entries.invalidate_all();
         }
+    }
+}
+
+/// Who said what a secret stands for.
+enum Source {
+    OtherGateway,
+    TokenService,
+}
+
+/// How long the answer may be used, by then at the latest.
+fn good_until(answer: &ResolveResponse, latest: Timestamp) -> Timestamp {
+    let token_good_until = Timestamp::from_micros(answer.access_token_expires_at_us).minus(TOKEN_MARGIN);
+    let good_until = latest.min(token_good_until);
+    match answer.credential_expires_at_us {
+        0 => good_until,
+        expires_at => good_until.min(Timestamp::from_micros(expires_at)),
     }
 }
 
@@ -296,25 +403,26 @@ fn refusal(error: platform::Error, now: Timestamp) -> Entry {
 }
 
 fn session(answer: ResolveResponse) -> Result<Session, platform::Error> {
-    let ResolveResponse { tenant, credential_id, scopes, access_token, .. } = answer;
+    let ResolveResponse { tenant, credential_id, scopes, access_token, label, .. } = answer;
     let tenant = match tenant {
         None => None,
         Some(tenant) if tenant.state() != TenantState::Active => {
             return Err(platform::Error::unauthenticated("the tenant of this token is not active"));
         }
-        Some(tenant) => {
-            let id = tenant
-                .id
-                .parse()
-                .map_err(|_| platform::Error::internal("Resolve named a tenant without an id"))?;
-            // No settings must not read as no restrictions.
-            let settings = tenant
-                .settings
-                .ok_or_else(|| platform::Error::internal("Resolve named a tenant without its settings"))?;
-            let is_open = tenant.dialect_setting() == DialectSetting::Auto && tenant.recognised.is_none();
-            Some(Tenant { id, dialect: tenant.dialect(), policy: settings.into(), is_open })
-        }
+        Some(tenant) => Some(provisioned(&tenant)?),
     };
     let scopes = scopes.iter().filter_map(|name| Scope::from_name(name)).collect();
-    Ok(Session { credential_id, tenant, scopes, access_token })
+    Ok(Session { credential_id, label, tenant, scopes, access_token })
+}
+
+fn provisioned(tenant: &proto::token::v1::Tenant) -> Result<Tenant, platform::Error> {
+    let id =
+        tenant.id.parse().map_err(|_| platform::Error::internal("the token service named a tenant without an id"))?;
+    // No settings must not read as no restrictions.
+    let settings = tenant
+        .settings
+        .ok_or_else(|| platform::Error::internal("the token service named a tenant without its settings"))?;
+    let is_open = tenant.dialect_setting() == DialectSetting::Auto && tenant.recognised.is_none();
+    let retention_days = settings.log_retention_days;
+    Ok(Tenant { id, dialect: tenant.dialect(), policy: settings.into(), retention_days, is_open })
 }

@@ -2,7 +2,7 @@
 //! somebody listens to, and the other tests listen to none.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
-#[path = "http/fake.rs"]
+#[path = "http/fake/mod.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod fake;
 

@@ -1,7 +1,7 @@
 //! What Prometheus reads. A process of its own: the numbers are the process's.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
-#[path = "http/fake.rs"]
+#[path = "http/fake/mod.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod fake;
 

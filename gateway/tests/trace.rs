@@ -1,7 +1,7 @@
 //! A trace that a client has begun goes on in the services. A process of its own: tracing is set up once.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
-#[path = "http/fake.rs"]
+#[path = "http/fake/mod.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod fake;
 

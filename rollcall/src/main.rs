@@ -1,14 +1,18 @@
 //! The one binary of Rollcall. `rollcall --help` says what it can do; each module here is one of its verbs.
 
 mod admin_client;
+mod build;
 mod cli;
 mod demo;
+mod distributed;
 mod settings;
 mod standalone;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use settings::Role;
 
 #[derive(Parser)]
 #[command(name = "rollcall", version, about, long_about = None, propagate_version = true)]
@@ -23,6 +27,20 @@ struct Arguments {
 enum Command {
     /// Run everything in this process on SQLite files.
     Standalone(standalone::Arguments),
+    /// Run a gateway: HTTP in, gRPC out.
+    Gateway(distributed::Arguments),
+    /// Run the identity service on PostgreSQL.
+    Identity(distributed::Arguments),
+    /// Run the membership service on PostgreSQL.
+    Membership(distributed::Arguments),
+    /// Run the token service on PostgreSQL.
+    Token(distributed::Arguments),
+    /// Run the journal, which keeps the provisioning log, on PostgreSQL.
+    Journal(distributed::Arguments),
+    /// Bring the schemas of the services in PostgreSQL up to date.
+    Migrate(distributed::migrate::Arguments),
+    /// Check the configuration of a process; make the secrets of an installation.
+    Config(cli::config::Arguments),
     /// See it work: a server, a tenant, a simulated Entra ID provisioning cycle, membership questions.
     Demo(demo::Arguments),
     /// Create, list, show, set up, enable, disable and delete tenants of a running server.
@@ -33,12 +51,16 @@ enum Command {
     Schema(cli::schema::Arguments),
     /// Create, list, rename and delete the teams of a tenant.
     Team(cli::team::Arguments),
+    /// What a tenant's client asked, and what came of it: why did this person lose access?
+    Log(cli::log::Arguments),
     /// Create, list and delete OAuth clients for internal services that ask about memberships.
     Client(cli::client::Arguments),
     /// Create, list and revoke admin tokens.
     Admin(cli::admin::Arguments),
     /// Rotate the key that signs access tokens.
     Key(cli::key::Arguments),
+    /// Ask a process whether it is ready, for health checks.
+    Ready(cli::ready::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,14 +75,23 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Standalone(arguments) => standalone::run(arguments).await,
+            Command::Gateway(arguments) => distributed::run(Role::Gateway, arguments).await,
+            Command::Identity(arguments) => distributed::run(Role::Identity, arguments).await,
+            Command::Membership(arguments) => distributed::run(Role::Membership, arguments).await,
+            Command::Token(arguments) => distributed::run(Role::Token, arguments).await,
+            Command::Journal(arguments) => distributed::run(Role::Journal, arguments).await,
+            Command::Migrate(arguments) => distributed::migrate::run(arguments).await,
+            Command::Config(arguments) => cli::config::run(arguments),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Tenant(arguments) => cli::tenant::run(arguments).await,
             Command::Credential(arguments) => cli::credential::run(arguments).await,
             Command::Schema(arguments) => cli::schema::run(arguments).await,
             Command::Team(arguments) => cli::team::run(arguments).await,
+            Command::Log(arguments) => cli::log::run(arguments).await,
             Command::Client(arguments) => cli::client::run(arguments).await,
             Command::Admin(arguments) => cli::admin::run(arguments).await,
             Command::Key(arguments) => cli::key::run(arguments).await,
+            Command::Ready(arguments) => cli::ready::run(arguments).await,
         }
     });
     match outcome {

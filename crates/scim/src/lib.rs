@@ -9,6 +9,7 @@
 //! | answer a filter | [`filter::Filter::parse`], [`filter::resolve`], then SQL, or [`filter::eval`] over a [`fold`]ed resource |
 //! | run many operations | [`bulk::Request::parse`], [`bulk::Job`] |
 //! | search by POST | [`search::SearchRequest::parse`] |
+//! | tell what a write changed | [`difference()`] |
 //! | shape an answer | [`project::Projection`], [`discovery`], [`Error::to_json`], [`render::to_string`] |
 //!
 //! # Adding an attribute
@@ -22,6 +23,7 @@
 pub mod bulk;
 pub mod date;
 mod decode;
+mod difference;
 pub mod dialect;
 pub mod discovery;
 mod error;
@@ -40,6 +42,7 @@ pub mod search;
 pub mod sort;
 
 pub use dialect::Dialect;
+pub use difference::{Difference, MOST_DIFFERENCES, REDACTED, difference};
 pub use discovery::list_response;
 pub use error::{Error, ErrorKind, Result};
 pub use fold::{fold, fold_str};

@@ -10,7 +10,7 @@ use scim::filter::{CompareOp, Filter, Literal, eval, resolve};
 use scim::patch::PatchRequest;
 use scim::path::Path;
 use scim::resource::{create, parse_json, replace};
-use scim::{Dialect, Limits, Map, fold};
+use scim::{Dialect, Difference, Limits, Map, REDACTED, difference, fold};
 use serde_json::{Value, json};
 
 /// Attribute names: known and unknown, with and without URN and sub-attribute.
@@ -217,6 +217,30 @@ proptest! {
             prop_assert_eq!(outcome.changed, !outcome.changed_paths.is_empty());
             assert_sound(&outcome.resource);
         }
+    }
+
+    #[test]
+    fn differences_are_there_only_after_a_change_and_mirror_each_other(operations in operations()) {
+        let before = start();
+        prop_assert_eq!(difference(&user(), &before, &before, &[]), []);
+        let Ok(after) = apply(&Dialect::ENTRA, &before, &operations) else { return Ok(()) };
+        let forth = difference(&user(), &before, &after, &["userName"]);
+        prop_assert!(after != before || forth.is_empty());
+        let text_of = |resource: &Map| Value::Object(resource.clone()).to_string();
+        for Difference { path, before: old, after: new } in &forth {
+            prop_assert!(old.is_some() || new.is_some(), "{}", path);
+            for (value, resource) in [(old, &before), (new, &after)] {
+                let Some(value) = value.as_deref().filter(|value| *value != REDACTED) else { continue };
+                prop_assert!(text_of(resource).contains(value), "{} says {}", path, value);
+            }
+        }
+        let turned = |it: Difference| Difference { path: it.path, before: it.after, after: it.before };
+        let mut back: Vec<_> = difference(&user(), &after, &before, &["userName"]).into_iter().map(turned).collect();
+        let mut forth = forth;
+        for list in [&mut forth, &mut back] {
+            list.sort_by(|a, b| (&a.path, &a.before, &a.after).cmp(&(&b.path, &b.before, &b.after)));
+        }
+        prop_assert_eq!(forth, back);
     }
 
     /// Several operations at once come to the same as one by one, and one bad operation spoils them all.

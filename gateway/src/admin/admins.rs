@@ -2,50 +2,104 @@
 
 use axum::Json as JsonBody;
 use axum::extract::State;
-use http::header::CACHE_CONTROL;
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use platform::cache::Invalidation;
-use platform::clock::Timestamp;
 use platform::ids::CredentialId;
 use proto::token::v1::{Admin, CreateAdminRequest, ListAdminsRequest, RevokeAdminRequest};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::answer::{Answer, Secret, promised, secret, time_if_any};
 use super::request::{Json, Named};
 use crate::App;
-use crate::error::{Error, Problem, Result};
 use crate::tenant::Administrator;
 
-type Answer<T> = Result<T, Problem>;
-
-#[derive(Deserialize)]
+/// An admin token to be.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAdmin, example = json!({"label": "terraform"}))]
 pub(crate) struct New {
+    /// For people.
     #[serde(default)]
+    #[schema(max_length = 100)]
     label: String,
 }
 
-pub(crate) async fn list(State(app): State<App>, administrator: Administrator) -> Answer<JsonBody<Value>> {
-    let request = administrator.call(ListAdminsRequest {})?;
-    let answer = app.clients.admins.clone().list_admins(request).await.map_err(Error::from)?.into_inner();
-    Ok(JsonBody(json!({"admins": answer.admins.iter().map(shown).collect::<Vec<_>>()})))
+/// Facts about an admin token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Admin)]
+pub(crate) struct ShownAdmin {
+    #[schema(format = "uuid")]
+    id: String,
+    label: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    created_at: Option<String>,
+    /// Exact to a minute; left out when it was never used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+    /// Left out while it is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    revoked_at: Option<String>,
 }
 
-/// A further admin token, shown this once.
+/// Facts about the admin tokens.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Admins {
+    /// Newest first, at most 1000.
+    admins: Vec<ShownAdmin>,
+}
+
+/// An admin token, and facts about it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AdminWithToken {
+    admin: ShownAdmin,
+    /// The token itself. It is shown this once.
+    token: String,
+}
+
+/// Lists the admin tokens, never the tokens themselves.
+#[utoipa::path(
+    get, path = "/admins", operation_id = "listAdmins", tag = "Platform",
+    responses((status = 200, description = "The tokens.", body = Admins)),
+)]
+pub(crate) async fn list(State(app): State<App>, administrator: Administrator) -> Answer<JsonBody<Admins>> {
+    let request = administrator.call(ListAdminsRequest {})?;
+    let answer = app.clients.admins.clone().list_admins(request).await?.into_inner();
+    Ok(JsonBody(Admins { admins: answer.admins.into_iter().map(ShownAdmin::of).collect() }))
+}
+
+/// Mints a further admin token.
+///
+/// It is shown this once.
+#[utoipa::path(
+    post, path = "/admins", operation_id = "createAdmin", tag = "Platform",
+    request_body = New,
+    responses((status = 201, description = "The token.", body = AdminWithToken)),
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     administrator: Administrator,
     Json(New { label }): Json<New>,
-) -> Answer<(StatusCode, [(HeaderName, &'static str); 1], JsonBody<Value>)> {
+) -> Answer<Secret<AdminWithToken>> {
     let request = administrator.call(CreateAdminRequest { label })?;
-    let answer = app.clients.admins.clone().create_admin(request).await.map_err(Error::from)?.into_inner();
-    let admin =
-        answer.admin.ok_or_else(|| Error::broken_contract("CreateAdmin answered without its facts"))?;
-    let body = json!({"admin": shown(&admin), "token": answer.secret});
-    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], JsonBody(body)))
+    let answer = app.clients.admins.clone().create_admin(request).await?.into_inner();
+    let admin = promised(answer.admin, "CreateAdmin answered without its facts")?;
+    Ok(secret(AdminWithToken { admin: ShownAdmin::of(admin), token: answer.secret }))
 }
 
-/// Revokes an admin token at once; revoking it again is fine, revoking the last one is refused.
+/// Revokes an admin token at once.
+///
+/// Revoking it again is fine, revoking the last one is refused.
+#[utoipa::path(
+    delete, path = "/admins/{admin}", operation_id = "revokeAdmin", tag = "Platform",
+    responses(
+        (status = 204, description = "It is dead."),
+        (status = 412, description = "It is the last live one."),
+    ),
+)]
 pub(crate) async fn revoke(
     State(app): State<App>,
     administrator: Administrator,
@@ -53,20 +107,20 @@ pub(crate) async fn revoke(
 ) -> Answer<StatusCode> {
     let credential: CredentialId = id.parse()?;
     let request = administrator.call(RevokeAdminRequest { id })?;
-    app.clients.admins.clone().revoke_admin(request).await.map_err(Error::from)?;
+    app.clients.admins.clone().revoke_admin(request).await?;
     app.invalidations.publish(Invalidation::Credential(credential));
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn shown(admin: &Admin) -> Value {
-    let Admin { id, label, created_at_us, last_used_at_us, revoked_at_us } = admin;
-    let mut shown = json!({"id": id, "label": label});
-    let times =
-        [("created_at", created_at_us), ("last_used_at", last_used_at_us), ("revoked_at", revoked_at_us)];
-    for (name, micros) in times {
-        if *micros != 0 {
-            shown[name] = Timestamp::from_micros(*micros).to_rfc3339().into();
+impl ShownAdmin {
+    fn of(admin: Admin) -> Self {
+        let Admin { id, label, created_at_us, last_used_at_us, revoked_at_us } = admin;
+        Self {
+            id,
+            label,
+            created_at: time_if_any(created_at_us),
+            last_used_at: time_if_any(last_used_at_us),
+            revoked_at: time_if_any(revoked_at_us),
         }
     }
-    shown
 }

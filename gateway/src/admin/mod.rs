@@ -1,50 +1,94 @@
-//! The admin API (`/admin/v1`): tenants, their settings, credentials and extension schemas, OAuth clients, admin tokens, signing keys. Behind
-//! the admin token, JSON, errors as RFC 9457.
+//! The admin API (`/admin/v1`): tenants, their settings, credentials, issuers, schemas, teams and users, OAuth clients, admin
+//! tokens, signing keys, the audit. Behind the admin token, JSON, errors as RFC 9457. Routes and the OpenAPI document are one:
+//! a handler is mounted by what it says of itself.
+#![expect(unused_qualifications, reason = "utoipa's macros write out the path of every type")]
 
 mod admins;
+mod answer;
+mod audit;
 mod clients;
 mod credentials;
+mod export;
+mod idempotency;
+mod issuers;
 mod keys;
+mod log;
+mod openapi;
+mod provisioning;
 mod request;
 mod roles;
 mod schemas;
 mod settings;
+mod suspended;
 mod teams;
 mod tenants;
+mod users;
 
 use ::scim::ErrorKind;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post, put};
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::error::{self, Error, Problem};
 use crate::{App, tenant};
 
 pub(crate) fn routes(app: &App) -> Router<App> {
-    Router::new()
-        .route("/tenants", get(tenants::list).post(tenants::create))
-        .route("/tenants/{tenant}", get(tenants::get).patch(settings::change).delete(tenants::delete))
-        .route("/tenants/{tenant}/credentials", get(credentials::list).post(credentials::create))
-        .route("/tenants/{tenant}/credentials/{id}", delete(credentials::revoke))
-        .route("/tenants/{tenant}/schemas", get(schemas::list))
-        .route("/tenants/{tenant}/schemas/{urn}", get(schemas::get).put(schemas::put).delete(schemas::delete))
-        .route("/tenants/{tenant}/role-and-teams", put(roles::put_extension))
-        .route("/tenants/{tenant}/teams", get(teams::list).post(teams::create))
-        .route("/tenants/{tenant}/teams/{team}", get(teams::get).patch(teams::change).delete(teams::delete))
-        .route("/tenants/{tenant}/users/{user}/role", put(roles::set))
-        .route("/clients", get(clients::list).post(clients::create))
-        .route("/clients/{id}", delete(clients::delete))
-        .route("/admins", get(admins::list).post(admins::create))
-        .route("/admins/{id}", delete(admins::revoke))
-        .route("/signing-keys", post(keys::rotate))
+    let (router, document) = operations().split_for_parts();
+    let document = Bytes::from(openapi::complete(&document).to_string());
+    router
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), idempotency::once))
         .layer(from_fn_with_state(app.clone(), tenant::require_admin))
+        .route(
+            openapi::PATH,
+            get(async move || ([(CONTENT_TYPE, "application/vnd.oai.openapi+json;version=3.1")], document)),
+        )
+}
+
+fn operations() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, settings::change, tenants::delete))
+        .routes(routes!(provisioning::enable))
+        .routes(routes!(provisioning::disable))
+        .routes(routes!(credentials::list, credentials::create))
+        .routes(routes!(credentials::revoke))
+        .routes(routes!(credentials::start_rotation))
+        .routes(routes!(credentials::complete_rotation))
+        .routes(routes!(credentials::cancel_rotation))
+        .routes(routes!(issuers::list, issuers::create))
+        .routes(routes!(issuers::delete))
+        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(roles::put_extension))
+        .routes(routes!(teams::list, teams::create))
+        .routes(routes!(teams::get, teams::change, teams::delete))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::get, users::delete))
+        .routes(routes!(roles::set))
+        .routes(routes!(suspended::list))
+        .routes(routes!(suspended::purge))
+        .routes(routes!(suspended::restore))
+        .routes(routes!(export::run))
+        .routes(routes!(audit::of_tenant))
+        .routes(routes!(clients::list, clients::create))
+        .routes(routes!(clients::change, clients::delete))
+        .routes(routes!(clients::rotate_secret))
+        .routes(routes!(admins::list, admins::create))
+        .routes(routes!(admins::revoke))
+        .routes(routes!(log::list))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(audit::all))
 }
 
 async fn no_such_endpoint() -> Problem {
-    let detail = "no such endpoint; there are tenants, clients, admins and signing-keys under /admin/v1";
+    let detail = "no such endpoint; /admin/v1/openapi.json describes those that there are";
     Error::new(ErrorKind::NotFound, detail).into()
 }
 

@@ -3,18 +3,20 @@
 use ::scim::ErrorKind;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use http::request::Parts;
+use platform::cache::Invalidation;
 use platform::ids::TenantId;
 use proto::token::v1::{GetTenantRequest, Tenant, get_tenant_request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::App;
 use crate::error::{Error, Problem, Result};
 use crate::scim::request::{check_media_type, read_behind_token};
 use crate::tenant::Administrator;
 
-/// Nothing that the admin API takes comes near.
-const BODY_LIMIT: usize = 64 * 1024;
+/// Nothing that the admin API takes comes near, but for users.
+pub(super) const BODY_LIMIT: usize = 64 * 1024;
 
 impl<S: Sync> FromRequestParts<S> for Administrator {
     type Rejection = Problem;
@@ -40,7 +42,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Named<T> {
     }
 }
 
-/// A JSON body. Unknown fields are refused: a misspelt one must not be ignored.
+/// A JSON body. Unknown fields are refused: a misspelt one must not be ignored. No body at all is read as `{}`.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
@@ -49,18 +51,24 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         check_media_type(request.headers(), &["application/json"])?;
         let body = read_behind_token(app, request, BODY_LIMIT).await?;
-        let value = serde_json::from_slice(&body).map_err(|error| {
+        let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        let value = serde_json::from_slice(body).map_err(|error| {
             Error::new(ErrorKind::InvalidSyntax, format!("the body does not fit: {error}"))
         })?;
         Ok(Self(value))
     }
 }
 
-/// Which page of a list: `page_size` (at most 1000, default 100) and `page_token` (`next_page_token` of the one before).
-#[derive(Default, Deserialize)]
+/// Which page of a list.
+#[derive(Default, Deserialize, IntoParams)]
 #[serde(default)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
+    /// At most this many. 0: 100.
+    #[param(minimum = 0, maximum = 1000, default = 100)]
     pub(crate) page_size: i32,
+    /// `next_page_token` of the page before; left out for the first.
+    #[param(required = false)]
     pub(crate) page_token: String,
 }
 
@@ -85,4 +93,28 @@ pub(crate) async fn tenant(app: &App, administrator: &Administrator, id_or_name:
     let request = administrator.call(GetTenantRequest { tenant: Some(named) })?;
     let answer = app.clients.tenants.clone().get_tenant(request).await?.into_inner();
     answer.tenant.ok_or_else(|| Error::broken_contract("GetTenant answered without the tenant"))
+}
+
+/// Lets every gateway forget what it remembers of a tenant. To be called after the change.
+pub(crate) fn forget_tenant(app: &App, tenant_id: &str) {
+    if let Ok(tenant) = tenant_id.parse::<TenantId>() {
+        app.invalidations.publish(Invalidation::Tenant(tenant));
+    }
+}
+
+/// Microseconds since the Unix epoch, UTC, from RFC 3339.
+///
+/// # Errors
+/// `InvalidValue` that names the field.
+pub(crate) fn micros(field: &str, text: &str) -> Result<i64> {
+    let at = ::scim::date::parse(text).and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1000).ok());
+    at.filter(|micros| *micros > 0).ok_or_else(|| {
+        let detail = format!("{field} must be a date and time like 2027-01-31T00:00:00Z, or be left out");
+        platform::Error::new(ErrorKind::InvalidValue, detail).with_attribute(field).into()
+    })
+}
+
+/// As [`micros`]; 0 for none.
+pub(crate) fn micros_if_any(field: &str, text: Option<&str>) -> Result<i64> {
+    text.map_or(Ok(0), |text| micros(field, text))
 }

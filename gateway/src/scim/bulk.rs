@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use proto::common::v1::Warning;
+use proto::membership::v1::MembersChange;
 use tokio::time::Instant;
 
 use super::etag;
@@ -22,6 +23,7 @@ use super::request::{self, Caller, JSON};
 use super::write::{self, Kind, Write, Written};
 use crate::App;
 use crate::error::{Error, Result};
+use crate::journal;
 
 /// How long a bulk waits for the tenant's rate: well within what clients wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,7 +53,7 @@ pub(crate) async fn run(State(app): State<App>, caller: Caller, request: Request
         let (operation, endpoint) = (call.operation, call.endpoint.clone());
         let outcome = async {
             if !std::mem::take(&mut counted) {
-                app.limiter.wait(caller.tenant(), patience).await?;
+                app.limiter.wait(caller.tenant(), caller.policy().limits(), patience).await?;
             }
             one(&app, &caller, call).await
         };
@@ -67,6 +69,7 @@ pub(crate) async fn run(State(app): State<App>, caller: Caller, request: Request
         }
     }
     let (done, failed) = (summary.done, summary.failed);
+    caller.note.detail(format!("{done} operations done, {failed} failed; each is an exchange of its own"));
     tracing::info!(done, failed, "bulk: {done} operations done, {failed} failed");
     Ok(Reply::new(StatusCode::OK).wrote(&summary.written()).json(&job.response(&caller.base)))
 }
@@ -84,7 +87,10 @@ async fn one(app: &App, caller: &Caller, call: Call) -> Result<(Done, Written)> 
         Method::Patch => Write::Patch { id: id()?, body, precondition },
         Method::Delete => Write::Delete { id: id()?, precondition },
     };
-    let written = write::run(app, caller, kind, write).await?;
+    let written = journal::operation(app, caller, kind, write, async |caller: &Caller, write| {
+        write::run(app, caller, kind, write).await
+    })
+    .await?;
     let done = Done {
         id: written.resource.as_ref().map(|stored| stored.id.clone()).or(named).unwrap_or_default(),
         version: written.resource.as_ref().map(|stored| etag::of(stored.version)),
@@ -119,6 +125,15 @@ impl Summary {
 
     fn written(&self) -> Written {
         let revision = if self.behind { String::new() } else { self.revision.clone() };
-        Written { status: StatusCode::OK, resource: None, revision, warnings: self.warnings.clone() }
+        Written {
+            status: StatusCode::OK,
+            resource: None,
+            revision,
+            warnings: self.warnings.clone(),
+            // Stand with each operation.
+            changed: false,
+            changes: Vec::new(),
+            members: MembersChange::default(),
+        }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) async fn get(
 ) -> Result<Response> {
     let shape = shape(&app, &caller, &params)?;
     let (stored, members) = fetch(&app, &caller, id, shape.projection.wants("members")).await?;
+    caller.note.found(Kind::Group, &stored);
     let tag = etag::of(stored.version);
     let about = |status| Reply::new(status).about(&stored, &app.discovery.group, &caller.base, &tag);
     if etag::if_none_match(&headers, &tag) {

@@ -10,7 +10,7 @@ pub(crate) mod request;
 mod root;
 mod stream;
 mod terms;
-mod users;
+pub(crate) mod users;
 pub(crate) mod write;
 
 use ::scim::ErrorKind;
@@ -20,7 +20,7 @@ use axum::{Extension, Router};
 
 use crate::App;
 use crate::error::{self, Error};
-use crate::tenant;
+use crate::{journal, rate_limit, tenant};
 
 /// Where SCIM is mounted: the second for clients that expect the path of preset `ziflow`.
 pub(crate) const MOUNTS: [&str; 2] = ["/scim/v2", "/v1/scim/v2"];
@@ -50,7 +50,9 @@ pub(crate) fn routes(app: &App, mount: &'static str) -> Router<App> {
         .fallback(no_such_resource)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(from_fn(accept::check))
+        .layer(from_fn_with_state(app.clone(), rate_limit::within_limits))
         .layer(from_fn_with_state(app.clone(), tenant::require_tenant))
+        .layer(from_fn_with_state(app.clone(), journal::watch))
         .layer(Extension(Mount(mount)))
 }
 

@@ -18,6 +18,7 @@ use proto::common::v1::{Context, Dialect, Page, SortOrder};
 use super::Mount;
 use crate::error::{Error, Result};
 use crate::headers::RequestId;
+use crate::journal::Note;
 use crate::policy::Policy;
 use crate::tenant::Provisioner;
 use crate::{App, Config, base_url};
@@ -33,11 +34,18 @@ const BODY_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Caller {
     provisioner: Provisioner,
     request_id: String,
+    /// What goes into the provisioning log.
+    pub(crate) note: Note,
     /// The tenant's SCIM base, e.g. `https://scim.example.com/scim/v2`.
     pub(crate) base: String,
 }
 
 impl Caller {
+    /// Somebody who does not come in by SCIM.
+    pub(crate) fn new(provisioner: Provisioner, request_id: String, note: Note, base: String) -> Self {
+        Self { provisioner, request_id, note, base }
+    }
+
     /// The envelope that every provisioning message begins with.
     pub(crate) fn context(&self) -> Option<Context> {
         Some(Context {
@@ -45,6 +53,15 @@ impl Caller {
             dialect: self.dialect().into(),
             request_id: self.request_id.clone(),
         })
+    }
+
+    /// The same client, for an operation that is recorded on its own.
+    pub(crate) fn for_operation(&self) -> Self {
+        Self { note: self.note.of_operation(), ..self.clone() }
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     pub(crate) fn tenant(&self) -> TenantId {
@@ -72,14 +89,18 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let origin = base_url::origin(&app.config, parts)?;
         let extensions = &parts.extensions;
-        let (Some(provisioner), Some(RequestId(request_id)), Some(Mount(mount))) =
-            (extensions.get::<Provisioner>(), extensions.get::<RequestId>(), extensions.get::<Mount>())
-        else {
+        let (Some(provisioner), Some(RequestId(request_id)), Some(Mount(mount)), Some(note)) = (
+            extensions.get::<Provisioner>(),
+            extensions.get::<RequestId>(),
+            extensions.get::<Mount>(),
+            extensions.get::<Note>(),
+        ) else {
             return Err(Error::broken_contract("a SCIM handler was mounted outside of scim::routes"));
         };
         Ok(Self {
             provisioner: provisioner.clone(),
             request_id: request_id.clone(),
+            note: note.clone(),
             base: format!("{origin}{mount}"),
         })
     }

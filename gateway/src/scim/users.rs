@@ -49,6 +49,7 @@ pub(crate) async fn get(
     let request = caller.call(GetUserRequest { context: caller.context(), id })?;
     let answer = app.clients.users.clone().get_user(request).await?.into_inner();
     let stored = promised(answer.resource, "GetUser answered without the user")?;
+    caller.note.found(Kind::User, &stored);
     // Before the tags are compared: which groups the user is in is part of what the client has.
     let mut groups = groups_of(&app, &caller, &projection, std::slice::from_ref(&stored)).await?;
     let user = User::new(&stored, groups.remove(&stored.id));
@@ -109,7 +110,7 @@ pub(crate) async fn delete(
     Ok(Reply::new(done.status).wrote(&done).empty())
 }
 
-pub(super) async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
+pub(crate) async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
     let found = find(app, caller, &params, params.page(&app.config)).await?;
     let list = List {
         total_results: u64::try_from(found.total).ok(),
@@ -143,6 +144,9 @@ pub(super) async fn find(app: &App, caller: &Caller, params: &Params, page: Page
         sort_by: params.sort_by.clone(),
     })?;
     let answer = app.clients.users.clone().list_users(request).await?.into_inner();
+    if answer.total_results == 1 {
+        caller.note.found_alone(Kind::User, &answer.resources);
+    }
     let mut groups = groups_of(app, caller, &projection, &answer.resources).await?;
     let mut users = Vec::with_capacity(answer.resources.len());
     for stored in &answer.resources {
@@ -152,7 +156,7 @@ pub(super) async fn find(app: &App, caller: &Caller, params: &Params, page: Page
 }
 
 /// The answer to a write of this user.
-async fn written(
+pub(crate) async fn written(
     app: &App,
     caller: &Caller,
     of: &ResourceType,

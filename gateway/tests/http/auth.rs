@@ -267,7 +267,12 @@ async fn tokens_are_for_what_they_are_for() {
 
 #[tokio::test]
 async fn a_tenant_that_asks_too_much_waits_and_others_do_not() {
-    let config = Config { rate_limit_per_second: 1, rate_limit_burst: 3, ..Config::default() };
+    let config = Config {
+        rate_limit_per_second: 1,
+        rate_limit_floor_per_second: 1,
+        rate_limit_burst: 3,
+        ..Config::default()
+    };
     let fixture = Fixture::with(config, Dialect::Entra);
     let mut served = 0;
     let refused = loop {

@@ -4,8 +4,10 @@
 mod admin;
 mod auth;
 mod bulk;
+mod fairness;
 mod fake;
 mod groups;
+mod log;
 mod oauth;
 mod protocol;
 mod schemas;

@@ -1,6 +1,8 @@
 //! The token endpoint and what is published beside it.
 
+use gateway::Config;
 use http::StatusCode;
+use proto::common::v1::Dialect;
 use scim::ErrorKind;
 use serde_json::json;
 
@@ -49,6 +51,10 @@ async fn refusals_are_those_of_the_rfc() {
         (BASIC, "grant_type=client_credentials&grant_type=client_credentials", 400, "invalid_request"),
         (BASIC, &format!("{grant}&{own}"), 400, "invalid_request"),
         (BASIC, &format!("{grant}&client_id=other"), 400, "invalid_request"),
+        (BASIC, &format!("{grant}&client_assertion=a.b.c"), 400, "invalid_request"),
+        ("", &format!("{grant}&{own}&client_assertion=a.b.c"), 400, "invalid_request"),
+        ("", &format!("{grant}&client_assertion=a.b.c&client_assertion=a.b.c"), 400, "invalid_request"),
+        ("", &format!("{grant}&client_assertion=wrong"), 401, "invalid_client"),
         (BASIC, &format!("{grant}&scope=everything"), 400, "invalid_scope"),
         ("", grant, 401, "invalid_client"),
         ("", &format!("{grant}&client_id=a"), 401, "invalid_client"),
@@ -91,4 +97,48 @@ async fn keys_and_metadata_are_public() {
     assert_eq!(metadata["token_endpoint"], "http://scim.test/oauth2/token");
     assert_eq!(metadata["jwks_uri"], "http://scim.test/.well-known/jwks.json");
     assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]));
+    assert_eq!(metadata["scopes_supported"], json!(["scim", "memberships:read", "directory:read"]));
+    assert_eq!(
+        metadata["token_endpoint_auth_methods_supported"],
+        json!(["client_secret_basic", "client_secret_post"]),
+        "a name that comes from the request is no audience"
+    );
+}
+
+#[tokio::test]
+async fn an_assertion_is_passed_on_with_what_we_are_called() {
+    const OWN: &str = "https://scim.example.com";
+    let named = Config { public_url: format!("{OWN}/"), ..Config::default() };
+    let body = "grant_type=client_credentials&client_assertion=a.b.c&client_assertion_type=urn%3Aietf&scope=scim";
+    for (config, host, expected) in [
+        (named, "evil.example", vec![OWN.to_owned(), format!("{OWN}/oauth2/token")]),
+        (Config::default(), "evil.example", vec![]),
+        (Config::default(), "evil.example:8080", vec![]),
+        (Config::default(), "localhost.evil.example", vec![]),
+        (
+            Config::default(),
+            "127.0.0.1:8080",
+            vec!["http://127.0.0.1:8080".to_owned(), "http://127.0.0.1:8080/oauth2/token".to_owned()],
+        ),
+        (Config::default(), "[::1]", vec!["http://[::1]".to_owned(), "http://[::1]/oauth2/token".to_owned()]),
+    ] {
+        let is_known = !expected.is_empty();
+        let fixture = Fixture::with(config, Dialect::Entra);
+        let sent = [FORM, ("authorization", ""), ("host", host)];
+        let answer = fixture.send_with("POST", "/oauth2/token", body, &sent).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "the fake knows no assertion: {}", answer.body);
+        let asked = fixture.one_call("IssueToken").message;
+        assert!(asked.contains("client_assertion: \"a.b.c\""), "{asked}");
+        assert!(asked.contains("client_assertion_type: \"urn:ietf\""), "{asked}");
+        assert!(asked.contains(&format!("audiences: {expected:?}")), "{host}: {asked}");
+
+        let metadata = "/.well-known/oauth-authorization-server";
+        let metadata = fixture.send_with("GET", metadata, "", &sent[1..]).await.json();
+        let methods = metadata["token_endpoint_auth_methods_supported"].as_array().unwrap();
+        assert_eq!(methods.contains(&json!("private_key_jwt")), is_known, "{host}");
+        if is_known {
+            assert_eq!(metadata["issuer"], *expected[0]);
+            assert_eq!(metadata["token_endpoint"], *expected[1]);
+        }
+    }
 }

@@ -275,7 +275,7 @@ async fn probes_need_no_token() {
 async fn a_service_that_is_away_makes_the_gateway_unready() {
     use platform::transport::remote;
     let nobody = remote("http://127.0.0.1:1").unwrap();
-    let clients = gateway::Clients::new(nobody.clone(), nobody.clone(), nobody);
+    let clients = gateway::Clients::new(nobody.clone(), nobody.clone(), nobody.clone(), nobody);
     let fixture = Fixture::new();
     let router = gateway::Gateway::new(
         clients,

@@ -8,9 +8,9 @@ use proto::token::v1::{DialectSetting, Settings};
 use scim::ErrorKind;
 use serde_json::json;
 
-use crate::fake::{ADMIN, Answer, CREDENTIAL, Fixture, SECRET, USER};
+use crate::fake::{ADMIN, Answer, CREDENTIAL, Fixture, SECRET, SETTINGS, USER};
 
-const ALL: Settings = Settings { groups: true, user_create: true, user_update: true, user_delete: true };
+const ALL: Settings = SETTINGS;
 
 fn with(settings: Settings) -> Fixture {
     let fixture = Fixture::new();
@@ -88,7 +88,7 @@ async fn a_tenant_without_groups_hears_nothing_of_them() {
     assert_refused(&fixture.send("GET", filter, "").await, "groups");
 
     let create_only =
-        with(Settings { groups: false, user_create: true, user_update: false, user_delete: false });
+        with(Settings { groups: false, user_update: false, user_delete: false, ..ALL });
     let config = create_only.send("GET", "/scim/v2/ServiceProviderConfig", "").await.json();
     assert_eq!(config["patch"]["supported"], false);
 }
@@ -213,12 +213,13 @@ async fn an_administrator_changes_what_is_named() {
 async fn a_change_that_does_not_fit_is_told_why() {
     let fixture = Fixture::new();
     for (body, why) in [
-        (r#"{"dialect":"Entra"}"#, "entra, okta, rfc, interop, auto"),
-        (r#"{"state":"deleting"}"#, "active, disabled"),
+        (r#"{"dialect":"Entra"}"#, "expected one of `entra`, `okta`, `rfc`, `interop`, `auto`"),
+        (r#"{"state":"deleting"}"#, "expected `active` or `disabled`"),
         (r#"{"settings":{"group":true}}"#, "`group`"),
         (r#"{"settings":{"users":{"create":"on"}}}"#, "boolean"),
         (r#"{"name":"other"}"#, "`name`"),
         (r#"{"expected_version":0}"#, "expected_version"),
+        (r#"{"settings":{"limits":{"rps":7}}}"#, "`rps`"),
     ] {
         let answer = fixture.send("PATCH", "/admin/v1/tenants/contoso", body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");

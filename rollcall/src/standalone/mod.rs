@@ -20,6 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::settings;
 use data_dir::DataDir;
 
+/// To write what is left of the provisioning log at the end.
+const LEAST_TIME_FOR_THE_LOG: Duration = Duration::from_secs(5);
+
 /// `rollcall standalone`
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -64,6 +67,7 @@ pub(crate) struct Server {
     stop: CancellationToken,
     tasks: TaskTracker,
     token: token::Service,
+    log: crate::build::LogWriter,
     databases: Vec<platform::db::Database>,
     grace: Duration,
     telemetry: telemetry::Guard,
@@ -108,6 +112,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Server> {
         stop,
         tasks,
         token: built.token,
+        log: built.log,
         databases: built.databases,
         grace: Duration::from_secs(settings.server.shutdown_grace_seconds),
         telemetry,
@@ -148,13 +153,17 @@ impl Server {
         println!("  rollcall tenant create contoso");
     }
 
-    /// Stops taking requests, lets those under way finish, closes the databases.
+    /// Stops taking requests, lets those under way finish, writes what is left of the provisioning log, closes the databases.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
+        let by_then = tokio::time::Instant::now() + self.grace;
+        if tokio::time::timeout_at(by_then, self.tasks.wait()).await.is_err() {
             tracing::warn!("calls were still under way after {} s and are cut off", self.grace.as_secs());
         }
+        // Whatever the requests took of the time, this gets some of it.
+        let left = by_then.saturating_duration_since(tokio::time::Instant::now());
+        self.log.finish(left.max(LEAST_TIME_FOR_THE_LOG)).await;
         self.token.flush().await;
         for database in self.databases {
             database.close().await?;

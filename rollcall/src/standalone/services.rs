@@ -2,13 +2,12 @@
 
 use anyhow::Context;
 use axum::Router;
-use platform::auth::{Scope, TokenSource, Verifier};
+use platform::auth::Verifier;
 use platform::cache::Invalidations;
 use platform::clock::Clock;
 use platform::db::Database;
 use platform::db::cursor::Cursors;
 use platform::{server, transport};
-use proto::identity::v1::changes_client::ChangesClient;
 use proto::token::v1::keys_client::KeysClient;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use super::data_dir::DataDir;
+use crate::build::{self, LogWriter, Surroundings, Transports};
 use crate::settings::Settings;
 
 /// What is ready to be served.
@@ -28,6 +28,8 @@ pub(super) struct Built {
     pub(super) databases: Vec<Database>,
     /// To be flushed before the databases are closed.
     pub(super) token: token::Service,
+    /// To be ended after the gateway and before the databases.
+    pub(super) log: LogWriter,
     /// Whether this start made the admin token.
     pub(super) new_admin_token: bool,
 }
@@ -42,60 +44,54 @@ pub(super) async fn build(
     let token_db = database(data_dir, migrations::Service::Token).await?;
     let identity_db = database(data_dir, migrations::Service::Identity).await?;
     let membership_db = database(data_dir, migrations::Service::Membership).await?;
+    let journal_db = database(data_dir, migrations::Service::Journal).await?;
     let invalidations = Invalidations::default();
 
-    let token = token::Service::new(token::Deps {
-        database: token_db.clone(),
-        clock: clock.clone(),
-        key: key_encryption_key(data_dir)?,
-        invalidations: invalidations.clone(),
-    })
-    .await?;
+    let around = Surroundings { settings, clock: clock.clone(), stop: stop.clone(), tasks: tasks.clone() };
+    // The services prove to each other who they are with a secret that is made anew at each start and kept in memory only.
+    let platform_secret = SecretString::from(token::SecretKey::generate()?.to_text().as_str());
+
+    let key = key_encryption_key(data_dir)?;
+    let token = build::token(token_db.clone(), key, &platform_secret, invalidations.clone(), &around).await?;
     let new_admin_token = bootstrap_admin(&token, data_dir).await?;
     let own_keys = Verifier::new(token.key_source(), clock.clone());
     let token_routes = server::with_health_and_reflection(token.routes(), &token::Service::NAMES).await?;
     let to_token = transport::in_process(server::stack(token_routes, own_keys));
+    let tokens_of = |name| build::tokens_of(name, &platform_secret, to_token.clone(), clock.clone());
 
     // Everybody else learns the public keys as when distributed: from the token service.
     let verifier = Verifier::new(KeysClient::new(to_token.clone()), clock.clone());
     let cursors = Cursors::new(&cursor_key(data_dir)?);
 
-    let identity = identity::Service::new(identity_db.clone(), clock.clone(), cursors.clone());
+    let identity = build::identity(identity_db.clone(), cursors.clone(), &around);
     let identity_routes =
         server::with_health_and_reflection(identity.routes(), &identity::Service::NAMES).await?;
     let to_identity = transport::in_process(server::stack(identity_routes, verifier.clone()));
 
-    let membership = membership::Service::new(membership_db.clone(), clock.clone(), cursors);
+    let tokens = tokens_of("membership")?;
+    let membership = build::membership(membership_db.clone(), cursors, to_identity.clone(), tokens, &around);
     let membership_routes =
         server::with_health_and_reflection(membership.routes(), &membership::SERVICES).await?;
     let to_membership = transport::in_process(server::stack(membership_routes, verifier.clone()));
 
-    // Membership reads identity's log with a client of its own, made anew at each start and kept in memory only.
-    let (client_id, client_secret) = token.ensure_system_client("membership", &[Scope::Internal]).await?;
-    let tokens = TokenSource::client_credentials(
-        to_token.clone(),
-        client_id.to_string(),
-        client_secret,
-        clock.clone(),
-    );
-    let changes = ChangesClient::new(to_identity.clone());
-    tasks.spawn(membership::follower::follow(
-        membership_db.clone(),
-        clock.clone(),
-        changes,
-        tokens,
-        stop.clone(),
-    ));
+    let journal = build::journal(journal_db.clone(), &around);
+    let journal_routes = server::with_health_and_reflection(journal.routes(), &journal::SERVICES).await?;
+    let to_journal = transport::in_process(server::stack(journal_routes, verifier.clone()));
 
-    let clients = gateway::Clients::new(to_identity, to_membership, to_token);
-    let router = gateway::Gateway::new(clients, settings.gateway.clone(), invalidations, clock).router();
+    // The gateway writes the log as itself, not as the tenant's client.
+    let tokens = tokens_of("gateway")?;
+    let transports =
+        Transports { identity: to_identity, membership: to_membership, token: to_token, journal: to_journal };
+    let gateway = build::gateway(transports, invalidations, &around);
+    let router = gateway.router();
+    let log = LogWriter::start(gateway, tokens);
 
     let consumer_routes = membership.add_consumer_services(identity.add_consumer_services(Routes::default()));
     let consumer_services =
         [membership::CONSUMER_SERVICES.as_slice(), identity::CONSUMER_SERVICES.as_slice()].concat();
     let internal_api = server::with_health_and_reflection(consumer_routes, &consumer_services).await?;
-    let databases = vec![token_db, identity_db, membership_db];
-    Ok(Built { router, internal_api, verifier, databases, token, new_admin_token })
+    let databases = vec![token_db, identity_db, membership_db, journal_db];
+    Ok(Built { router, internal_api, verifier, databases, token, log, new_admin_token })
 }
 
 async fn database(data_dir: &DataDir, service: migrations::Service) -> anyhow::Result<Database> {

@@ -3,7 +3,11 @@
 //! The gateway applies each change of a user right after the write; this task repairs what a crash cut in two, and is how a
 //! new membership database is filled. The cursor rests in the same transaction as the changes, so nothing is left out;
 //! what is applied twice, after a crash or by two replicas, changes nothing.
+//!
+//! Who was away for longer than identity's log is kept gets a snapshot of all users, and removes whoever is not in it
+//! (`store/reconcile.rs`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +15,19 @@ use futures::StreamExt;
 use platform::auth::{TokenSource, with_token};
 use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
+use platform::db::changelog::{self, Position};
 use platform::transport::Transport;
 use platform::{Error, Result};
 use proto::identity::v1::changes_client::ChangesClient;
 use proto::identity::v1::{WatchChangesRequest, WatchChangesResponse};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::api::user_state;
 use crate::domain::user::UserState;
 use crate::store;
+use crate::store::reconcile::{self, Place};
 
 /// The log, in the table of cursors.
 const LOG: &str = "identity";
@@ -67,22 +74,41 @@ async fn watch(
     pause: &mut Duration,
 ) -> Result<()> {
     let after_cursor = cursor(db).await?;
+    // Before identity takes the place of its snapshot, if it sends one: who changes here from now on is newer than that.
+    let since = changelog::latest(db.read()).await?;
+    let mut snapshot = None;
     let token = tokens.token().await?;
     let request = with_token(WatchChangesRequest { after_cursor }, &token)?;
     let mut arriving = changes.watch_changes(request).await?.into_inner().ready_chunks(BATCH);
     while let Some(batch) = arriving.next().await {
-        let mut messages = Vec::with_capacity(batch.len());
+        let mut run = Run::default();
         let mut failed = None;
         for message in batch {
             match message {
-                Ok(message) => messages.push(message),
+                Ok(WatchChangesResponse { is_reset: true, cursor: _, change: _ }) => {
+                    tracing::info!(
+                        "identity sends all its users: its log no longer keeps what came behind our cursor"
+                    );
+                    snapshot = Some(Snapshot { since, place: (Uuid::nil(), Uuid::nil()) });
+                }
+                Ok(message) => {
+                    let complete = snapshot.is_some() && !message.cursor.is_empty();
+                    run.push(message);
+                    if complete && let Some(mut snapshot) = snapshot.take() {
+                        let cursor = std::mem::take(&mut run.cursor);
+                        let gone = snapshot.apply(db, &mut run, true, clock.now()).await?;
+                        tracing::info!(gone, "all users of identity have arrived; {gone} of ours were gone");
+                        run.cursor = cursor;
+                    }
+                }
                 Err(status) => failed = Some(status),
             }
         }
-        if !messages.is_empty() {
-            apply(db, messages, clock.now()).await?;
-            *pause = FIRST_PAUSE;
+        match &mut snapshot {
+            Some(snapshot) => drop(snapshot.apply(db, &mut run, false, clock.now()).await?),
+            None => run.apply(db, clock.now()).await?,
         }
+        *pause = FIRST_PAUSE;
         if let Some(status) = failed {
             return Err(status.into());
         }
@@ -90,33 +116,75 @@ async fn watch(
     Ok(())
 }
 
-/// Applies a run of the log and remembers its end, in one transaction.
-async fn apply(db: &Database, messages: Vec<WatchChangesResponse>, at: Timestamp) -> Result<()> {
-    let mut states: Vec<UserState> = Vec::new();
-    let mut cursor = String::new();
-    for WatchChangesResponse { cursor: behind, change } in messages {
-        cursor = behind;
+/// A run of the log.
+#[derive(Default)]
+struct Run {
+    states: Vec<UserState>,
+    /// Behind it; empty within a snapshot.
+    cursor: String,
+}
+
+impl Run {
+    fn push(&mut self, message: WatchChangesResponse) {
+        let WatchChangesResponse { cursor, change, is_reset: _ } = message;
         match change.map(user_state) {
-            Some(Ok(state)) => states.push(state),
+            Some(Ok(state)) => self.states.push(state),
             // Stopping here would stop the log for every tenant.
             Some(Err(error)) => {
                 tracing::error!(%error, cursor, "a change in identity's log was left out, it is not valid: {error}");
             }
             None => {}
         }
+        self.cursor = cursor;
     }
-    let run = Arc::new((states, cursor));
-    db.write(move |txn| {
-        let run = run.clone();
-        Box::pin(async move {
-            let (states, cursor) = &*run;
-            for state in states {
-                store::apply_user(txn, state, at).await?;
-            }
-            remember(txn, cursor, at).await
+
+    /// Applies it and remembers its end, in one transaction.
+    async fn apply(&mut self, db: &Database, at: Timestamp) -> Result<()> {
+        let run = Arc::new(std::mem::take(self));
+        if run.states.is_empty() && run.cursor.is_empty() {
+            return Ok(());
+        }
+        db.write(move |txn| {
+            let run = run.clone();
+            Box::pin(async move {
+                for state in &run.states {
+                    store::apply_user(txn, state, at).await?;
+                }
+                if run.cursor.is_empty() { Ok(()) } else { remember(txn, &run.cursor, at).await }
+            })
         })
-    })
-    .await
+        .await
+    }
+}
+
+/// A snapshot that is arriving, in the order of tenant and id.
+struct Snapshot {
+    /// Our own log when it was asked for.
+    since: Position,
+    /// How far it came.
+    place: Place,
+}
+
+impl Snapshot {
+    /// Applies a run of it, and removes whoever should have been in it; at the `end` also whoever comes behind it. Returns
+    /// how many were removed.
+    async fn apply(&mut self, db: &Database, run: &mut Run, end: bool, at: Timestamp) -> Result<u64> {
+        let mut last = self.place;
+        let mut present = HashSet::with_capacity(run.states.len());
+        for state in &run.states {
+            let place = (state.tenant.uuid(), state.id.uuid());
+            if place <= last {
+                return Err(Error::internal("identity's snapshot is not in the order of tenant and id"));
+            }
+            last = place;
+            present.insert(place);
+        }
+        run.apply(db, at).await?;
+        let until = (!end).then_some(last);
+        let removed = reconcile::remove_missing(db, self.place, until, &present, self.since, at).await?;
+        self.place = last;
+        Ok(removed)
+    }
 }
 
 async fn cursor(db: &Database) -> Result<String> {

@@ -5,6 +5,8 @@
 //! | `api/` | gRPC: decode, one call, encode |
 //! | `domain/` | the rules; neither gRPC nor SQL |
 //! | `store/` | the rows and the questions asked of them |
+//! | [`index`] | who is a member of what, in memory, fed by our own change log |
+//! | `answers` | questions go to the index or to the database, by how fresh the answer must be |
 //! | [`follower`] | keeps the projection of users in step with identity's change log |
 //!
 //! Decisions worth knowing:
@@ -20,22 +22,30 @@
 //! `store/` and the rule, if there is one, into `domain/`; test it in `tests/`, on both databases.
 #![warn(missing_docs)]
 
+mod answers;
 mod api;
 mod domain;
 pub mod follower;
+pub mod index;
 mod store;
+
+use std::time::Duration;
 
 use platform::clock::Clock;
 use platform::db::Database;
 use platform::db::cursor::Cursors;
 use platform::db::page::PageSize;
+use platform::fairness::PerTenant;
 use platform::transport::MAX_MESSAGE_BYTES;
 use proto::membership::v1::groups_server::GroupsServer;
 use proto::membership::v1::memberships_server::MembershipsServer;
 use proto::membership::v1::projection_server::ProjectionServer;
 use proto::membership::v1::tenant_data_server::TenantDataServer;
+use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
 
+use crate::answers::Answers;
+use crate::index::Index;
 use crate::store::Store;
 
 /// The names of the gRPC services, for health and reflection.
@@ -53,20 +63,53 @@ pub const CONSUMER_SERVICES: [&str; 1] = ["rollcall.membership.v1.Memberships"];
 #[derive(Clone)]
 pub struct Service {
     store: Store,
+    answers: Answers,
     cursors: Cursors,
     page_size: PageSize,
+    watches: PerTenant,
+    stop: CancellationToken,
 }
+
+/// Watches of one tenant that a replica keeps open.
+const WATCHES: usize = 20;
 
 impl Service {
     /// On a migrated database. `cursors` has the key that all replicas share.
     pub fn new(db: Database, clock: Clock, cursors: Cursors) -> Self {
-        Self { store: Store::new(db, clock), cursors, page_size: PageSize::default() }
+        let store = Store::new(db, clock);
+        let answers = Answers::new(store.clone(), Index::new(store.clone(), index::Settings::default()));
+        Self {
+            store,
+            answers,
+            cursors,
+            page_size: PageSize::default(),
+            watches: PerTenant::new(WATCHES).with_patience(Duration::ZERO),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The same service, whose streams without an end do end when `stop` is cancelled.
+    #[must_use]
+    pub fn with_stop(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// The same service with other page sizes.
     #[must_use]
     pub fn with_page_size(self, page_size: PageSize) -> Self {
         Self { page_size, ..self }
+    }
+
+    /// The same service with other bounds of its index, which is empty again.
+    #[must_use]
+    pub fn with_index(self, settings: index::Settings) -> Self {
+        let answers = Answers::new(self.store.clone(), Index::new(self.store.clone(), settings));
+        Self { answers, ..self }
+    }
+
+    /// The index: [`Index::follow`] has to run, or every answer comes from the database.
+    pub fn index(&self) -> Index {
+        self.answers.index().clone()
     }
 
     /// Its gRPC services, without authentication: `platform::server` adds that.

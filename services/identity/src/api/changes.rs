@@ -1,90 +1,78 @@
 //! `rollcall.identity.v1.Changes`.
 
-use std::pin::Pin;
-use std::time::Duration;
-
-use futures::Stream;
 use platform::Result;
 use platform::auth::{self, Scope};
 use platform::db::changelog::Position;
 use proto::identity::v1::changes_server::Changes;
 use proto::identity::v1::{WatchChangesRequest, WatchChangesResponse};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Api, wire};
-use crate::store::Store;
+use super::tail::{self, Caller, Ended, Place};
+use super::{Api, Stream, wire};
+use crate::store::{Change, Store};
 
-/// Changes read at once.
-const BATCH: u64 = 256;
-/// Changes that wait for a slow follower; behind that, reading waits too.
-const AHEAD: usize = 64;
-/// How often it looks for what other replicas committed.
-const INTERVAL: Duration = Duration::from_millis(250);
-/// After this long without a change a heartbeat shows that the stream lives.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-
-type Answer = Result<WatchChangesResponse, Status>;
+/// Users of a snapshot that are read at once.
+const PAGE: u64 = 100;
 
 #[tonic::async_trait]
 impl Changes for Api {
-    type WatchChangesStream = Pin<Box<dyn Stream<Item = Answer> + Send>>;
+    type WatchChangesStream = Stream<WatchChangesResponse>;
 
     async fn watch_changes(
         &self,
         request: Request<WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         auth::caller(&request)?.authorize_platform(Scope::Internal)?;
-        let after = request.get_ref().after_cursor.parse()?;
+        let after_cursor = &request.get_ref().after_cursor;
+        let after = if after_cursor.is_empty() { None } else { Some(after_cursor.parse()?) };
 
-        let (follower, stream) = mpsc::channel(AHEAD);
+        let (answers, stream) = mpsc::channel(tail::AHEAD);
+        let caller = Caller::new(answers, self.shared.stop.clone());
         let store = self.shared.store.clone();
-        tokio::spawn(async move {
-            if let Err(error) = follow(&store, after, &follower).await {
-                // Whoever hung up meanwhile does not need to know.
-                let _ = follower.send(Err(error.into())).await;
-            }
-        });
+        tokio::spawn(tail::run(caller, async move |caller| watch(&store, after, caller).await));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
 
-/// Sends what comes behind `position` until the follower hangs up. Commits of this process wake it at once, those of
-/// others are found by looking every [`INTERVAL`].
-async fn follow(store: &Store, mut position: Position, follower: &mpsc::Sender<Answer>) -> Result<()> {
-    let mut commits = store.commits();
-    let mut last_sent = Instant::now();
+async fn watch(
+    store: &Store,
+    after: Option<Position>,
+    caller: &Caller<WatchChangesResponse>,
+) -> Result<(), Ended> {
+    let position = match after {
+        Some(after) if store.keeps(after).await? => after,
+        _ => everybody(store, caller).await?,
+    };
+    let answer = |position: Position, change: Option<Change>| WatchChangesResponse {
+        cursor: position.to_string(),
+        change: change.map(wire::change),
+        is_reset: false,
+    };
+    let place = Place { tenant: None, position, expires_at: None };
+    tail::follow(store, place, caller, answer).await
+}
+
+/// Sends every user there is, and returns from where the log tells the rest.
+async fn everybody(store: &Store, caller: &Caller<WatchChangesResponse>) -> Result<Position, Ended> {
+    // Before the tables are read: what changes meanwhile comes again, and the higher version wins.
+    let position = store.end_of_log().await?;
+    caller.send(WatchChangesResponse { is_reset: true, ..WatchChangesResponse::default() }).await?;
+    let mut after = None;
     loop {
-        // Before reading: what is committed from here on wakes us below.
-        commits.borrow_and_update();
-        let changes = store.changes_after(position, BATCH).await?;
-        let read_to_the_end = changes.is_empty();
-        for followed in changes {
-            position = followed.position;
-            let change = followed.change.map(wire::change);
-            let answer = WatchChangesResponse { cursor: position.to_string(), change };
-            if follower.send(Ok(answer)).await.is_err() {
-                return Ok(());
-            }
-            last_sent = Instant::now();
+        let (changes, next) = store.everybody(after, PAGE).await?;
+        for change in changes {
+            let change = Some(wire::change(change));
+            // Without a cursor: whoever is cut off here has to begin again.
+            caller.send(WatchChangesResponse { change, ..WatchChangesResponse::default() }).await?;
         }
-        if !read_to_the_end {
-            continue;
-        }
-        if last_sent.elapsed() >= HEARTBEAT {
-            let heartbeat = WatchChangesResponse { cursor: position.to_string(), change: None };
-            if follower.send(Ok(heartbeat)).await.is_err() {
-                return Ok(());
-            }
-            last_sent = Instant::now();
-        }
-        tokio::select! {
-            () = follower.closed() => return Ok(()),
-            // The database handle is gone: the service stops.
-            committed = commits.changed() => if committed.is_err() { return Ok(()) },
-            () = tokio::time::sleep(INTERVAL) => {}
+        after = next;
+        if after.is_none() {
+            break;
         }
     }
+    let complete = WatchChangesResponse { cursor: position.to_string(), ..WatchChangesResponse::default() };
+    caller.send(complete).await?;
+    Ok(position)
 }

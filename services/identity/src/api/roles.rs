@@ -18,16 +18,17 @@ impl Roles for Api {
         request: Request<PutRoleAndTeamsRequest>,
     ) -> Result<Response<PutRoleAndTeamsResponse>, Status> {
         let PutRoleAndTeamsRequest { tenant_id, urn, request_id } = request.get_ref();
-        let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
+        let caller = auth::caller(&request)?;
+        let author = wire::administrator(caller, caller.authorize(Scope::Admin, tenant_id)?, request_id);
         let definition = role_teams::ready_made(urn, &self.shared.limits)?;
-        let author = wire::author(tenant, request_id);
         let (extension, _) = self.shared.store.put_extension(author, definition, None).await?;
         Ok(Response::new(PutRoleAndTeamsResponse { extension: Some(wire_extension(extension)) }))
     }
 
     async fn set_role(&self, request: Request<SetRoleRequest>) -> Result<Response<SetRoleResponse>, Status> {
         let SetRoleRequest { tenant_id, user_id, role, request_id } = request.get_ref();
-        let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
+        let caller = auth::caller(&request)?;
+        let author = wire::administrator(caller, caller.authorize(Scope::Admin, tenant_id)?, request_id);
         let user = user_id.parse().map_err(|_: Error| domain::no_such_user())?;
         let role = role_teams::role_named(role).ok_or_else(|| {
             let detail = format!("role: expected one of {}", role_teams::roles());
@@ -38,7 +39,6 @@ impl Roles for Api {
             let attributes = role_teams::with_role(urn, current, role);
             Ok(Edit { attributes, warnings: Vec::new(), role_teams: None })
         };
-        let author = wire::author(tenant, request_id);
         let changed = self.shared.store.change(author, user, Precondition::Any, edit).await?;
         Ok(Response::new(SetRoleResponse {
             role: role.to_owned(),

@@ -42,7 +42,7 @@ impl Schemas for Api {
         }
         let definition = Definition::parse(document, *required, &self.shared.limits)?;
         let definition = Definition { role_and_teams: *role_and_teams, ..definition };
-        let author = wire::author(tenant, request_id);
+        let author = wire::administrator(caller, tenant, request_id);
         let expected = *expected_version;
 
         let (mut extension, revision) = self.shared.store.put_extension(author, definition, expected).await?;
@@ -83,8 +83,8 @@ impl Schemas for Api {
         request: Request<DeleteExtensionRequest>,
     ) -> Result<Response<DeleteExtensionResponse>, Status> {
         let DeleteExtensionRequest { tenant_id, urn, expected_version, request_id } = request.get_ref();
-        let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
-        let author = wire::author(tenant, request_id);
+        let caller = auth::caller(&request)?;
+        let author = wire::administrator(caller, caller.authorize(Scope::Admin, tenant_id)?, request_id);
 
         let revision = self.shared.store.delete_extension(author, urn, *expected_version).await?;
         Ok(Response::new(DeleteExtensionResponse { revision: revision.to_string() }))
@@ -93,7 +93,7 @@ impl Schemas for Api {
 
 /// The gateway reads with the tenant's token, an administrator with their own.
 fn reader(caller: &Caller, tenant: &str) -> Result<TenantId> {
-    caller.authorize(Scope::Scim, tenant).or_else(|_| caller.authorize(Scope::Admin, tenant))
+    caller.authorize_any(&[Scope::Scim, Scope::Admin], tenant)
 }
 
 pub(super) fn wire_extension(extension: store::Extension) -> Extension {

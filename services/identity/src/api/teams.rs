@@ -14,21 +14,18 @@ use super::{Api, wire};
 use crate::domain::team::{self, Named, Team};
 use crate::store::TeamChange;
 
-/// Teams on a page.
-const DEFAULT_PAGE: u64 = 100;
-const LARGEST_PAGE: u64 = 1000;
-
 #[tonic::async_trait]
 impl Teams for Api {
     async fn create_team(
         &self,
         request: Request<CreateTeamRequest>,
     ) -> Result<Response<CreateTeamResponse>, Status> {
-        let CreateTeamRequest { tenant_id, slug, name } = request.get_ref();
-        let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
+        let CreateTeamRequest { tenant_id, slug, name, request_id } = request.get_ref();
+        let caller = auth::caller(&request)?;
+        let author = wire::administrator(caller, caller.authorize(Scope::Admin, tenant_id)?, request_id);
         let slug = team::slug(slug)?;
         let name = team::name(name, &slug)?;
-        let team = self.shared.store.create_team(tenant, slug, name).await?;
+        let team = self.shared.store.create_team(author, slug, name).await?;
         Ok(Response::new(CreateTeamResponse { team: Some(wire_team(team)) }))
     }
 
@@ -45,11 +42,7 @@ impl Teams for Api {
     ) -> Result<Response<ListTeamsResponse>, Status> {
         let ListTeamsRequest { tenant_id, page_size, page_token } = request.get_ref();
         let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
-        let size = match u64::try_from(*page_size) {
-            Ok(0) => DEFAULT_PAGE,
-            Ok(size) => size.min(LARGEST_PAGE),
-            Err(_) => return Err(Error::invalid_value("page_size must not be negative").into()),
-        };
+        let size = wire::page_size(*page_size)?;
         // The token is the last slug of the page before, which the client may know.
         let after = Some(page_token).filter(|token| !token.is_empty()).map(|token| scim::fold_str(token));
 
@@ -67,8 +60,9 @@ impl Teams for Api {
         &self,
         request: Request<UpdateTeamRequest>,
     ) -> Result<Response<UpdateTeamResponse>, Status> {
-        let UpdateTeamRequest { tenant_id, team, slug, name } = request.get_ref();
-        let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
+        let UpdateTeamRequest { tenant_id, team, slug, name, request_id } = request.get_ref();
+        let caller = auth::caller(&request)?;
+        let author = wire::administrator(caller, caller.authorize(Scope::Admin, tenant_id)?, request_id);
         let slug = slug.as_deref().map(team::slug).transpose()?;
         // An empty name is the slug's, if that is given too; what it was is not known here.
         let fallback = slug.clone().unwrap_or_default();
@@ -79,7 +73,6 @@ impl Teams for Api {
             }
             name => name,
         };
-        let author = wire::author(tenant, "");
         let team =
             self.shared.store.update_team(author, Named::read(team), TeamChange { slug, name }).await?;
         Ok(Response::new(UpdateTeamResponse { team: Some(wire_team(team)) }))
@@ -89,9 +82,10 @@ impl Teams for Api {
         &self,
         request: Request<DeleteTeamRequest>,
     ) -> Result<Response<DeleteTeamResponse>, Status> {
-        let DeleteTeamRequest { tenant_id, team } = request.get_ref();
-        let tenant = auth::caller(&request)?.authorize(Scope::Admin, tenant_id)?;
-        self.shared.store.delete_team(wire::author(tenant, ""), Named::read(team)).await?;
+        let DeleteTeamRequest { tenant_id, team, request_id } = request.get_ref();
+        let caller = auth::caller(&request)?;
+        let author = wire::administrator(caller, caller.authorize(Scope::Admin, tenant_id)?, request_id);
+        self.shared.store.delete_team(author, Named::read(team)).await?;
         Ok(Response::new(DeleteTeamResponse {}))
     }
 }

@@ -35,6 +35,7 @@ impl Users for Api {
             revision: made.revision.to_string(),
             warnings: wire::warnings(made.warnings),
             change: made.change.map(wire::change),
+            changes: wire::differences(made.differences),
         }))
     }
 
@@ -81,6 +82,7 @@ impl Users for Api {
             revision: changed.revision.to_string(),
             warnings: wire::warnings(changed.warnings),
             change: changed.change.map(wire::change),
+            changes: wire::differences(changed.differences),
         }))
     }
 
@@ -99,6 +101,7 @@ impl Users for Api {
             revision: changed.revision.to_string(),
             warnings: wire::warnings(changed.warnings),
             change: changed.change.map(wire::change),
+            changes: wire::differences(changed.differences),
         }))
     }
 
@@ -107,13 +110,15 @@ impl Users for Api {
         request: Request<DeleteUserRequest>,
     ) -> Result<Response<DeleteUserResponse>, Status> {
         let (author, _) = wire::context(auth::caller(&request)?, request.get_ref().context.as_ref())?;
-        let DeleteUserRequest { context: _, id, precondition } = request.into_inner();
+        let DeleteUserRequest { context: _, id, precondition, keep_days } = request.into_inner();
+        let keep = domain::keep(keep_days)?;
 
         let precondition = wire::precondition(precondition);
-        let (revision, change) = self.shared.store.delete(author, user_id(&id)?, precondition).await?;
+        let deleted = self.shared.store.delete(author, user_id(&id)?, precondition, keep).await?;
         Ok(Response::new(DeleteUserResponse {
-            revision: revision.to_string(),
-            change: Some(wire::change(change)),
+            revision: deleted.revision.to_string(),
+            change: Some(wire::change(deleted.change)),
+            changes: wire::differences(deleted.differences),
         }))
     }
 }
@@ -160,6 +165,6 @@ fn term(resolved: &ResolvedTerm) -> Term {
 }
 
 /// What is no id at all is answered like an id that nobody has.
-fn user_id(text: &str) -> Result<UserId> {
+pub(super) fn user_id(text: &str) -> Result<UserId> {
     text.parse().map_err(|_: Error| domain::no_such_user())
 }

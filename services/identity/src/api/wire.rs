@@ -1,7 +1,7 @@
 //! Between messages and the service's own types. Every field is named, so that a new one is a compile error here.
 
 use platform::auth::{Caller, Scope};
-use platform::ids::TenantId;
+use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use proto::common::v1 as common;
 use proto::identity::v1 as pb;
@@ -12,6 +12,9 @@ use crate::store::{Author, Change, State};
 
 /// The longest correlation id that is recorded.
 const REQUEST_ID: usize = 64;
+/// Things on a page of an administrator's list.
+const DEFAULT_PAGE: u64 = 100;
+const LARGEST_PAGE: u64 = 1000;
 
 /// A provisioning request's circumstances, once the caller is known to have the right to them.
 pub(super) fn context(
@@ -21,7 +24,8 @@ pub(super) fn context(
     let Some(common::Context { tenant_id, dialect, request_id }) = context else {
         return Err(Error::invalid_value("context is missing: send tenant_id and dialect"));
     };
-    let tenant = caller.authorize(Scope::Scim, tenant_id)?;
+    let tenant = caller.authorize_any(&[Scope::Scim, Scope::Admin], tenant_id)?;
+    let is_admin = caller.authorize(Scope::Scim, tenant_id).is_err();
     let dialect = match common::Dialect::try_from(*dialect) {
         Ok(common::Dialect::Entra) => &Dialect::ENTRA,
         Ok(common::Dialect::Okta) => &Dialect::OKTA,
@@ -31,12 +35,22 @@ pub(super) fn context(
             return Err(Error::invalid_value("context.dialect is not set: send one of the dialects"));
         }
     };
-    Ok((author(tenant, request_id), dialect))
+    Ok((Author { is_admin, ..administrator(caller, tenant, request_id) }, dialect))
 }
 
-pub(super) fn author(tenant: TenantId, request_id: &str) -> Author {
+/// Who does what only administrators may.
+pub(super) fn administrator(caller: &Caller, tenant: TenantId, request_id: &str) -> Author {
     let request_id = request_id.chars().filter(|c| c.is_ascii_graphic()).take(REQUEST_ID).collect();
-    Author { tenant, request_id }
+    Author { tenant, actor: caller.subject().to_owned(), is_admin: true, request_id }
+}
+
+/// How many things a page of an administrator's list has.
+pub(super) fn page_size(asked: i32) -> Result<u64> {
+    match u64::try_from(asked) {
+        Ok(0) => Ok(DEFAULT_PAGE),
+        Ok(size) => Ok(size.min(LARGEST_PAGE)),
+        Err(_) => Err(Error::invalid_value("page_size must not be negative").with_attribute("page_size")),
+    }
 }
 
 pub(super) fn precondition(message: Option<common::Precondition>) -> Precondition {
@@ -62,10 +76,20 @@ pub(super) fn warnings(warnings: Vec<scim::Warning>) -> Vec<common::Warning> {
     warnings.into_iter().map(wire).collect()
 }
 
+pub(super) fn differences(differences: Vec<scim::Difference>) -> Vec<common::AttributeChange> {
+    let wire = |scim::Difference { path, before, after }| common::AttributeChange {
+        path,
+        before: before.unwrap_or_default(),
+        after: after.unwrap_or_default(),
+    };
+    differences.into_iter().map(wire).collect()
+}
+
 pub(super) fn change(change: Change) -> pb::UserChange {
     let Change { tenant, user, version, state } = change;
     let deleted = state.is_none();
-    let State { user_name, external_id, display_name, active, role, teams } = state.unwrap_or_default();
+    let state = state.unwrap_or_default();
+    let State { user_name, external_id, display_name, active, role, teams, slugs, email: _ } = state;
     pb::UserChange {
         tenant_id: tenant.to_string(),
         user_id: user.to_string(),
@@ -77,6 +101,21 @@ pub(super) fn change(change: Change) -> pb::UserChange {
         active,
         role: role.unwrap_or_default(),
         team_ids: teams.iter().map(ToString::to_string).collect(),
+        team_slugs: slugs,
+    }
+}
+
+/// As [`directory_user`], from the log.
+pub(super) fn logged_user(id: UserId, version: i64, state: State) -> pb::User {
+    let State { user_name, external_id, display_name, active, role: _, teams: _, slugs: _, email } = state;
+    pb::User {
+        id: id.to_string(),
+        external_id: external_id.unwrap_or_default(),
+        user_name,
+        display_name: display_name.unwrap_or_default(),
+        active,
+        version,
+        email: email.unwrap_or_default(),
     }
 }
 

@@ -13,12 +13,16 @@ pub(crate) use precondition::Precondition;
 pub(crate) use schema::{Definition, MOST_EXTENSIONS, MOST_URNS, Names, Schema};
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use platform::Error;
 use platform::clock::Timestamp;
 use platform::ids::UserId;
+use platform::{Error, Result};
 use scim::Map;
 use serde_json::Value;
+
+/// Ten years: whoever wants to keep a user longer does not want it deleted.
+const LONGEST_KEEP_DAYS: u64 = 3650;
 
 /// A user as stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,9 +76,29 @@ pub(crate) fn moment(now: Timestamp) -> Timestamp {
     Timestamp::from_micros(now.micros().div_euclid(1000) * 1000)
 }
 
+/// How long a user that is deleted is kept; not at all when none.
+///
+/// # Errors
+/// `InvalidValue`.
+pub(crate) fn keep(days: i32) -> Result<Option<Duration>> {
+    match u64::try_from(days) {
+        Ok(0) => Ok(None),
+        Ok(days) if days <= LONGEST_KEEP_DAYS => Ok(Some(Duration::from_secs(days * 24 * 3600))),
+        _ => {
+            let detail = format!("keep_days: expected 0 to {LONGEST_KEEP_DAYS}");
+            Err(Error::invalid_value(detail).with_attribute("keep_days"))
+        }
+    }
+}
+
 /// The same words for what never was, what is gone, and what is another tenant's.
 pub(crate) fn no_such_user() -> Error {
     Error::not_found("no user has this id")
+}
+
+/// The same words for what never was, what was purged, restored, and what is another tenant's.
+pub(crate) fn no_such_suspended_user() -> Error {
+    Error::not_found("no suspended user has this id (any more)")
 }
 
 /// The same words for what never was, what is deleted, and what is another tenant's.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use platform::{Error, Result};
 use scim::filter::{AttrRef, Query};
 use scim::schema::{Attribute, Budget, Kind, ResourceType, Uniqueness, builtin};
-use scim::{ErrorKind, Limits, Map};
+use scim::{Difference, ErrorKind, Limits, Map};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::role_teams;
 
 /// Extensions that a tenant has at a time.
 pub(crate) const MOST_EXTENSIONS: usize = 10;
@@ -46,6 +48,18 @@ impl Schema {
     /// Of a tenant that defined nothing.
     pub(crate) fn built_in() -> Self {
         Self { user: ResourceType::user(), reindexing: Vec::new(), role_teams: None }
+    }
+
+    /// What a write made different, for people who need not know everything about the person ([`scim::difference()`] says what is
+    /// hidden). By userName and externalId an administrator recognizes who it was; role and teams say nothing about a
+    /// person that the platform does not.
+    pub(crate) fn difference(&self, before: &Map, after: &Map) -> Vec<Difference> {
+        let mut shown = vec!["userName".to_owned(), "externalId".to_owned()];
+        if let Some(urn) = &self.role_teams {
+            shown.extend([role_teams::ROLE, role_teams::TEAMS].map(|name| format!("{urn}:{name}")));
+        }
+        let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
+        scim::difference(&self.user, before, after, &shown)
     }
 
     /// Refuses to search by what is not searchable yet: a wrong answer would look like a right one.
@@ -267,6 +281,31 @@ mod tests {
         }
         let large = json!({ "id": URN, "attributes": [{ "name": "a" }], "x": "x".repeat(LARGEST_DOCUMENT) });
         assert_eq!(parse(&large).unwrap_err().kind, ErrorKind::TooMany);
+    }
+
+    #[test]
+    fn a_difference_names_who_it_was_and_tells_role_and_teams() {
+        let definition = role_teams::ready_made(URN, &Limits::DEFAULT).unwrap().schema;
+        let user = ResourceType::user().with_extension(Arc::new(definition), false);
+        let schema = Schema { user, role_teams: Some(URN.to_owned()), ..Schema::built_in() };
+        let before = map(json!({ "userName": "a", "active": true, URN: { "role": "Owner" } }));
+        let after = map(json!({
+            "userName": "b", "displayName": "Anna", "active": null, URN: { "role": "user", "teams": [{ "uuid": "t", "slug": "s" }] },
+        }));
+        let told = |it: &Difference| format!("{} {:?} {:?}", it.path, it.before, it.after);
+        let told: Vec<_> = schema.difference(&before, &after).iter().map(told).collect();
+        assert_eq!(
+            told,
+            [
+                r#"active Some("true") None"#.to_owned(),
+                r#"displayName None Some("\"(redacted)\"")"#.to_owned(),
+                format!(r#"{URN}:role Some("\"Owner\"") Some("\"user\"")"#),
+                format!(r#"{URN}:teams.slug None Some("\"s\"")"#),
+                format!(r#"{URN}:teams.uuid None Some("\"t\"")"#),
+                r#"userName Some("\"a\"") Some("\"b\"")"#.to_owned(),
+            ]
+        );
+        assert_eq!(schema.difference(&after, &after), []);
     }
 
     #[test]

@@ -153,3 +153,57 @@ pub(super) mod user_teams {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+/// `suspended_users`.
+pub(super) mod suspended {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "suspended_users")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub user_id: Uuid,
+        pub user_name: String,
+        #[sea_orm(column_type = "JsonBinary")]
+        pub attributes: Json,
+        pub version: i64,
+        pub created_at: i64,
+        pub suspended_at: i64,
+        pub purge_at: i64,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// `audit_events`.
+pub(super) mod audit_events {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "audit_events")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub at_us: i64,
+        pub actor: String,
+        pub action: String,
+        pub resource: String,
+        #[sea_orm(column_type = "JsonBinary", nullable)]
+        pub state_before: Option<Json>,
+        #[sea_orm(column_type = "JsonBinary", nullable)]
+        pub state_after: Option<Json>,
+        pub request_id: String,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

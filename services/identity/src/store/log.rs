@@ -2,21 +2,28 @@
 
 use platform::clock::Timestamp;
 use platform::db::changelog::{self, Entry, Position, Record};
+use platform::db::retention;
 use platform::ids::{TeamId, TenantId, UserId};
 use platform::{Error, Result};
 use scim::Warning;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
 
 use super::{Author, Store};
 use crate::domain::User;
-use crate::domain::role_teams::{role_of, teams_of};
+use crate::domain::role_teams::{role_of, slugs_of, teams_of};
 
 pub(super) const CREATED: &str = "user.created";
 pub(super) const UPDATED: &str = "user.updated";
+/// For good, or suspended: followers need not know which.
 pub(super) const DELETED: &str = "user.deleted";
-pub(super) const SCHEMA_PUT: &str = "schema.put";
-pub(super) const SCHEMA_DELETED: &str = "schema.deleted";
+pub(super) const RESTORED: &str = "user.restored";
+
+/// The rows that say all there is to know of a user, so that a later one supersedes those before. Rows of other kinds (`team.…`,
+/// `schema.…`) tell that something was done and are no followers' business.
+pub(crate) const FULL_STATES: [&str; 4] = [CREATED, UPDATED, DELETED, RESTORED];
 
 /// What a follower needs to know of a user.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,13 +47,20 @@ pub(crate) struct State {
     pub(crate) role: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) teams: Vec<TeamId>,
+    /// Of the teams, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) slugs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<String>,
 }
 
-/// An entry's payload.
+/// The payload of an entry about a user.
 #[derive(Serialize, Deserialize)]
 struct Payload {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     request_id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    actor: String,
     state: Option<State>,
     /// What was skipped of the request, for an administrator to see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,7 +82,7 @@ pub(crate) struct Followed {
 
 impl Change {
     /// `role_teams` is the URN of the extension that has them.
-    pub(super) fn of(tenant: TenantId, user: &User, role_teams: Option<&str>) -> Self {
+    pub(crate) fn of(tenant: TenantId, user: &User, role_teams: Option<&str>) -> Self {
         let state = State {
             user_name: user.user_name().to_owned(),
             external_id: user.external_id().map(str::to_owned),
@@ -76,6 +90,8 @@ impl Change {
             active: user.active(),
             role: role_teams.and_then(|urn| role_of(urn, &user.attributes)).map(str::to_owned),
             teams: role_teams.map(|urn| teams_of(urn, &user.attributes)).unwrap_or_default(),
+            slugs: role_teams.map(|urn| slugs_of(urn, &user.attributes)).unwrap_or_default(),
+            email: user.email().map(str::to_owned),
         };
         Self { tenant, user: user.id, version: user.version, state: Some(state) }
     }
@@ -86,10 +102,29 @@ impl Change {
 }
 
 impl Store {
-    /// The changes behind a position, oldest first.
-    pub(crate) async fn changes_after(&self, after: Position, limit: u64) -> Result<Vec<Followed>> {
-        let records = changelog::read_after(self.db.read(), after, limit).await?;
-        records.into_iter().map(followed).collect()
+    /// The changes behind a position, of one tenant or of all, oldest first. None when some of them are not kept any more.
+    pub(crate) async fn changes_after(
+        &self,
+        of: Option<TenantId>,
+        after: Position,
+        limit: u64,
+    ) -> Result<Option<Vec<Followed>>> {
+        let db = self.db.read();
+        let records = match of {
+            Some(tenant) => changelog::read_kept_of(db, tenant, after, limit).await?,
+            None => changelog::read_kept(db, after, limit).await?,
+        };
+        records.map(|records| records.into_iter().map(followed).collect()).transpose()
+    }
+
+    /// Where the log ends: whoever reads the tables after asking, and the log from there on, misses nothing.
+    pub(crate) async fn end_of_log(&self) -> Result<Position> {
+        changelog::latest(self.db.read()).await
+    }
+
+    /// Whether the log still has everything behind a position.
+    pub(crate) async fn keeps(&self, after: Position) -> Result<bool> {
+        retention::keeps(self.db.read(), after).await
     }
 
     /// Moves when this process commits a write.
@@ -100,7 +135,7 @@ impl Store {
 
 fn followed(record: Record) -> Result<Followed> {
     let Record { position, tenant, resource, version, kind, payload, at: _ } = record;
-    if matches!(kind.as_str(), SCHEMA_PUT | SCHEMA_DELETED) {
+    if !FULL_STATES.contains(&kind.as_str()) {
         return Ok(Followed { position, change: None });
     }
     let payload: Payload = serde_json::from_value(payload).map_err(Error::internal)?;
@@ -119,6 +154,7 @@ pub(super) async fn append(
     let skipped = |Warning { attribute, detail }: Warning| Skipped { attribute, detail };
     let payload = Payload {
         request_id: author.request_id.clone(),
+        actor: author.actor.clone(),
         state: change.state.clone(),
         warnings: warnings.iter().cloned().map(skipped).collect(),
     };
@@ -130,6 +166,20 @@ pub(super) async fn append(
         payload: serde_json::to_value(payload).map_err(Error::internal)?,
         at,
     };
+    changelog::append_for_living(transaction, entry).await
+}
+
+/// Tells that an administrator did something that is no change of a user. Its particulars are in the audit.
+pub(super) async fn append_deed(
+    transaction: &DatabaseTransaction,
+    author: &Author,
+    kind: &'static str,
+    resource: Uuid,
+    version: i64,
+    at: Timestamp,
+) -> Result<Position> {
+    let payload = json!({ "request_id": author.request_id, "actor": author.actor });
+    let entry = Entry { tenant: author.tenant, resource, version, kind, payload, at };
     changelog::append_for_living(transaction, entry).await
 }
 

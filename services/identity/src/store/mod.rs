@@ -1,21 +1,26 @@
 //! Users in the database. A query starts with [`in_tenant`] or it does not start.
 
+mod audit;
 mod columns;
 mod entities;
 mod log;
 mod read;
 mod reindex;
 mod schemas;
+mod snapshot;
+mod suspended;
 mod teams;
 mod write;
 
-pub(crate) use log::{Change, State};
+pub(crate) use audit::{AuditEvent, AuditQuery};
+pub(crate) use log::{Change, FULL_STATES, State};
 pub(crate) use read::{Listing, Named};
 pub(crate) use schemas::Extension;
+pub(crate) use suspended::{Place, Suspended};
 pub(crate) use teams::TeamChange;
 pub(crate) use write::Author;
 
-use platform::clock::Clock;
+use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::fairness::PerTenant;
 use platform::ids::TenantId;
@@ -37,6 +42,10 @@ impl Store {
     pub(crate) fn new(db: Database, clock: Clock) -> Self {
         let fair = PerTenant::new(db.share_of_a_tenant());
         Self { db, clock, schemas: schemas::Schemas::new(), fair }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }
 

@@ -7,20 +7,21 @@
 
 use std::sync::Arc;
 
-use platform::clock::Timestamp;
-use platform::db::changelog::{self, Entry, Position};
+use platform::clock::{Clock, Timestamp};
+use platform::db::changelog::{self, Position};
 use platform::ids::TenantId;
 use platform::{Error, Result};
-use scim::ErrorKind;
 use scim::schema::Budget;
+use scim::{ErrorKind, Map};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
     QueryOrder, Select, Statement,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::audit::{self, Deed};
 use super::entities::{extensions, schema_states};
 use super::{Author, Store, log, reindex};
 use crate::domain::{self, Definition, MOST_EXTENSIONS, MOST_URNS, Names, Schema, role_teams};
@@ -150,14 +151,14 @@ impl Store {
         let new_id = platform::ids::new_uuid(&self.clock);
         let stamp = platform::ids::new_uuid(&self.clock);
         let tenant = author.tenant;
-        let work = Arc::new((author, definition));
+        let work = Arc::new((author, definition, self.clock.clone()));
         let (extension, position) = self
             .db
             .write(move |transaction| {
                 let work = work.clone();
                 Box::pin(async move {
-                    let (author, definition) = work.as_ref();
-                    let change = Put { author, definition, expected, now, new_id, stamp };
+                    let (author, definition, clock) = work.as_ref();
+                    let change = Put { author, definition, expected, now, new_id, stamp, clock };
                     change.run(transaction).await
                 })
             })
@@ -180,12 +181,12 @@ impl Store {
     ) -> Result<Position> {
         let now = domain::moment(self.clock.now());
         let stamp = platform::ids::new_uuid(&self.clock);
-        let work = Arc::new((author, urn.to_ascii_lowercase()));
+        let work = Arc::new((author, urn.to_ascii_lowercase(), self.clock.clone()));
         self.db
             .write(move |transaction| {
                 let work = work.clone();
                 Box::pin(async move {
-                    let (author, urn_key) = work.as_ref();
+                    let (author, urn_key, clock) = work.as_ref();
                     lock(transaction, author.tenant, stamp).await?;
                     let row = live(author.tenant).filter(extensions::Column::UrnKey.eq(urn_key));
                     let row = row.one(transaction).await?.ok_or_else(domain::no_such_extension)?;
@@ -198,8 +199,12 @@ impl Store {
                         ..Default::default()
                     };
                     update(transaction, author.tenant, urn_key, after).await?;
+                    let marked =
+                        state(author.tenant).one(transaction).await?.and_then(|state| state.role_and_teams);
+                    let before = told(&row, marked.as_ref() == Some(urn_key));
+                    let deed = Deed::between("schema.deleted", row.urn.clone(), before, Map::new());
                     let deleted = extensions::Model { version: row.version + 1, ..row };
-                    record(transaction, author, &deleted, log::SCHEMA_DELETED, now).await
+                    record(transaction, clock, author, &deleted, deed).await
                 })
             })
             .await
@@ -214,6 +219,7 @@ struct Put<'a> {
     now: Timestamp,
     new_id: Uuid,
     stamp: Uuid,
+    clock: &'a Clock,
 }
 
 impl Put<'_> {
@@ -227,6 +233,7 @@ impl Put<'_> {
         check_version(current.filter(|row| row.is_live).map_or(0, |row| row.version), self.expected)?;
         check_room(&rows, current.is_some(), is_live)?;
         let (has_role_and_teams, is_marked_anew) = self.mark(transaction, &rows, &urn_key).await?;
+        let had_role_and_teams = has_role_and_teams != is_marked_anew;
 
         let (document, required) = (self.definition.document(), self.definition.required);
         let Some(current) = current else {
@@ -247,7 +254,8 @@ impl Put<'_> {
             };
             let insert = extensions::Entity::insert(extensions::ActiveModel::from(row.clone()));
             insert.exec_without_returning(transaction).await?;
-            let position = record(transaction, self.author, &row, log::SCHEMA_PUT, self.now).await?;
+            let deed = Deed::between("schema.put", urn.clone(), Map::new(), told(&row, has_role_and_teams));
+            let position = record(transaction, self.clock, self.author, &row, deed).await?;
             return Ok((extension(row, has_role_and_teams), position));
         };
         if current.urn != *urn {
@@ -261,7 +269,7 @@ impl Put<'_> {
         if is_live && is_same {
             return Ok((
                 extension(current.clone(), has_role_and_teams),
-                changelog::latest(transaction).await?,
+                changelog::latest_seen(transaction, tenant).await?,
             ));
         }
 
@@ -293,7 +301,9 @@ impl Put<'_> {
         if must_reindex {
             reindex::from_the_beginning(transaction, tenant).await?;
         }
-        let position = record(transaction, self.author, &row, log::SCHEMA_PUT, self.now).await?;
+        let before = if is_live { told(current, had_role_and_teams) } else { Map::new() };
+        let deed = Deed::between("schema.put", urn.clone(), before, told(&row, has_role_and_teams));
+        let position = record(transaction, self.clock, self.author, &row, deed).await?;
         Ok((extension(row, has_role_and_teams), position))
     }
 
@@ -426,16 +436,27 @@ async fn update(
     Ok(())
 }
 
+/// What the audit tells of an extension.
+fn told(row: &extensions::Model, role_and_teams: bool) -> Map {
+    Map::from_iter([
+        ("document".to_owned(), row.document.clone()),
+        ("required".to_owned(), row.is_required.into()),
+        ("role_and_teams".to_owned(), role_and_teams.into()),
+    ])
+}
+
+/// Notes in log and audit what was done to an extension, which is now so.
 async fn record(
     transaction: &DatabaseTransaction,
+    clock: &Clock,
     author: &Author,
     row: &extensions::Model,
-    kind: &'static str,
-    at: Timestamp,
+    deed: Deed,
 ) -> Result<Position> {
-    let payload = json!({ "request_id": author.request_id, "urn": row.urn });
-    let (tenant, resource, version) = (author.tenant, row.id, row.version);
-    changelog::append_for_living(transaction, Entry { tenant, resource, version, kind, payload, at }).await
+    let at = clock.now();
+    let position = log::append_deed(transaction, author, deed.action, row.id, row.version, at).await?;
+    audit::record(transaction, clock, author, deed).await?;
+    Ok(position)
 }
 
 /// Removes all that a tenant defined.

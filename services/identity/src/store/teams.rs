@@ -1,12 +1,14 @@
 //! The registry of teams, and the users in them.
 //!
 //! A team's slug stands in its users' attributes, where filters find it. So a rename or a deletion changes the registry in
-//! one transaction and the users after it, in small ones. A writer of a user locks the teams it names against change, so
+//! one transaction and the users after it, each in its own. A writer of a user locks the teams it names against change, so
 //! that each user is either seen by those transactions or written by the registry as it is behind the change. A call that
 //! was cut off is finished by repeating it.
 
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
+use platform::clock::Clock;
 use platform::ids::{TeamId, TenantId, UserId};
 use platform::{Error, Result};
 use scim::{Map, Warning};
@@ -17,14 +19,16 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::audit::{self, Deed};
 use super::entities::{teams, user_teams};
-use super::{Author, Store, write};
+use super::{Author, Store, log, schemas, write};
 use crate::domain::role_teams::{self, Wanted};
 use crate::domain::team::{self, Named, Team};
 use crate::domain::{self, Edit};
 
-/// Users that one transaction changes at most, so that nobody else waits long.
-const BATCH: u64 = 100;
+/// Users whose ids are read at once, and those that are changed at once.
+const BATCH: u64 = 500;
+const AT_ONCE: usize = 4;
 
 /// What is to be otherwise about a team.
 #[derive(Clone, Debug, Default)]
@@ -36,17 +40,17 @@ pub(crate) struct TeamChange {
 impl Store {
     /// # Errors
     /// `Uniqueness` when the slug is taken.
-    pub(crate) async fn create_team(&self, tenant: TenantId, slug: String, name: String) -> Result<Team> {
+    pub(crate) async fn create_team(&self, author: Author, slug: String, name: String) -> Result<Team> {
         let now = domain::moment(self.clock.now());
         let team = Team { id: TeamId::new(&self.clock), slug, name, created_at: now, updated_at: now };
-        let row = Arc::new((tenant, team.clone()));
+        let work = Arc::new((author, team.clone(), self.clock.clone()));
         self.db
             .write(move |transaction| {
-                let row = row.clone();
+                let work = work.clone();
                 Box::pin(async move {
-                    let (tenant, team) = row.as_ref();
+                    let (author, team, clock) = work.as_ref();
                     let row = teams::ActiveModel {
-                        tenant_id: Set(tenant.uuid()),
+                        tenant_id: Set(author.tenant.uuid()),
                         id: Set(team.id.uuid()),
                         slug: Set(team.slug.clone()),
                         slug_key: Set(scim::fold_str(&team.slug)),
@@ -56,7 +60,7 @@ impl Store {
                         is_going: Set(false),
                     };
                     teams::Entity::insert(row).exec_without_returning(transaction).await.map_err(taken)?;
-                    Ok(())
+                    note_deed(transaction, clock, author, "team.created", None, Some(team)).await
                 })
             })
             .await?;
@@ -91,14 +95,15 @@ impl Store {
     pub(crate) async fn update_team(&self, author: Author, named: Named, change: TeamChange) -> Result<Team> {
         let now = domain::moment(self.clock.now());
         let tenant = author.tenant;
-        let asked = Arc::new((named, change));
+        let work = Arc::new((author.clone(), named, change, self.clock.clone()));
         let team = self
             .db
             .write(move |transaction| {
-                let asked = asked.clone();
+                let work = work.clone();
                 Box::pin(async move {
-                    let (named, change) = asked.as_ref();
+                    let (author, named, change, clock) = work.as_ref();
                     let mut team = locked(transaction, tenant, named).await?;
+                    let before = team.clone();
                     let TeamChange { slug, name } = change.clone();
                     team.slug = slug.unwrap_or(team.slug);
                     team.name = name.unwrap_or(team.name);
@@ -111,6 +116,11 @@ impl Store {
                         ..Default::default()
                     };
                     set(transaction, tenant, team.id, row).await?;
+                    // A repetition that finishes what was cut off does nothing here.
+                    if (&team.slug, &team.name) != (&before.slug, &before.name) {
+                        note_deed(transaction, clock, author, "team.updated", Some(&before), Some(&team))
+                            .await?;
+                    }
                     Ok(team)
                 })
             })
@@ -125,18 +135,24 @@ impl Store {
     /// `NotFound`.
     pub(crate) async fn delete_team(&self, author: Author, named: Named) -> Result<()> {
         let tenant = author.tenant;
+        let work = Arc::new((author.clone(), named, self.clock.clone()));
         let id = self
             .db
             .write(move |transaction| {
-                let named = named.clone();
+                let work = work.clone();
                 Box::pin(async move {
+                    let (author, named, clock) = work.as_ref();
                     // Also one that an earlier call left on its way out, by its id.
-                    let row = in_registry(tenant, &named).order_by_asc(teams::Column::IsGoing);
+                    let row = in_registry(tenant, named).order_by_asc(teams::Column::IsGoing);
                     let row = row.lock_exclusive().one(transaction).await?.ok_or_else(team::no_such_team)?;
-                    let id = TeamId::from_uuid(row.id);
+                    let is_news = !row.is_going;
+                    let team = team_of(row);
                     let going = teams::ActiveModel { is_going: Set(true), ..Default::default() };
-                    set(transaction, tenant, id, going).await?;
-                    Ok(id)
+                    set(transaction, tenant, team.id, going).await?;
+                    if is_news {
+                        note_deed(transaction, clock, author, "team.deleted", Some(&team), None).await?;
+                    }
+                    Ok(team.id)
                 })
             })
             .await?;
@@ -156,9 +172,10 @@ impl Store {
 
     /// Shows the team's users under its new slug, or takes them out of it.
     async fn change_members(&self, author: Author, team: TeamId, slug: Option<String>) -> Result<()> {
+        let work = Arc::new((author, self.schemas.clone(), slug));
         let mut after = None;
         loop {
-            let mut members = members_of(author.tenant, team);
+            let mut members = members_of(work.0.tenant, team);
             if let Some(after) = after {
                 members = members.filter(user_teams::Column::UserId.gt(after));
             }
@@ -167,43 +184,82 @@ impl Store {
             let ids: Vec<Uuid> = members.into_tuple().all(self.db.read()).await?;
             let Some(last) = ids.last() else { return Ok(()) };
             after = Some(*last);
-            let work = Arc::new((author.clone(), self.schemas.clone(), ids, slug.clone()));
-            let now = domain::moment(self.clock.now());
-            self.db
-                .write(move |transaction| {
-                    let work = work.clone();
-                    Box::pin(async move {
-                        let (author, schemas, ids, slug) = work.as_ref();
-                        let schema = schemas.locked(transaction, author.tenant).await?;
-                        for id in ids {
-                            let id = UserId::from_uuid(*id);
-                            let Some(current) =
-                                write::locked_if_there(transaction, author.tenant, id).await?
-                            else {
-                                continue;
-                            };
-                            let changed = schema.role_teams.as_deref().and_then(|urn| {
-                                role_teams::with_team(urn, &current.attributes, team, slug.as_deref())
-                            });
-                            if let Some(attributes) = changed {
-                                write::save(
-                                    transaction,
-                                    author,
-                                    &schema,
-                                    &current,
-                                    attributes,
-                                    Vec::new(),
-                                    now,
-                                )
-                                .await?;
-                            }
-                        }
-                        Ok(())
-                    })
-                })
-                .await?;
+            let changes =
+                ids.into_iter().map(|id| self.change_member(work.clone(), team, UserId::from_uuid(id)));
+            stream::iter(changes).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         }
     }
+
+    /// Each user in a transaction of its own. The log's order is that in which transactions got their number, which is with the
+    /// first lock: of two users in one transaction, the second's row would stand before what others did to it meanwhile.
+    async fn change_member(
+        &self,
+        work: Arc<(Author, schemas::Schemas, Option<String>)>,
+        team: TeamId,
+        id: UserId,
+    ) -> Result<()> {
+        let now = domain::moment(self.clock.now());
+        self.db
+            .write(move |transaction| {
+                let work = work.clone();
+                Box::pin(async move {
+                    let (author, schemas, slug) = work.as_ref();
+                    let schema = schemas.locked(transaction, author.tenant).await?;
+                    let current = write::locked_if_there(transaction, author.tenant, id).await?;
+                    let (Some(current), Some(urn)) = (current, schema.role_teams.as_deref()) else {
+                        return Ok(());
+                    };
+                    let changed = role_teams::with_team(urn, &current.attributes, team, slug.as_deref());
+                    if let Some(attributes) = changed {
+                        write::save(transaction, author, &schema, &current, attributes, Vec::new(), now)
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// Notes in log and audit what was done to a team.
+async fn note_deed(
+    transaction: &DatabaseTransaction,
+    clock: &Clock,
+    author: &Author,
+    action: &'static str,
+    before: Option<&Team>,
+    after: Option<&Team>,
+) -> Result<()> {
+    let Some(id) = before.or(after).map(|team| team.id) else { return Ok(()) };
+    let state = |team: &Team| {
+        Map::from_iter([
+            ("slug".to_owned(), team.slug.as_str().into()),
+            ("name".to_owned(), team.name.as_str().into()),
+        ])
+    };
+    let (before, after) = (before.map(state).unwrap_or_default(), after.map(state).unwrap_or_default());
+    log::append_deed(transaction, author, action, id.uuid(), 0, clock.now()).await?;
+    audit::record(transaction, clock, author, Deed::between(action, id.to_string(), before, after)).await
+}
+
+/// Brings the teams that attributes name up to date with the registry: a renamed one shows its new slug, one that is no
+/// more is left out. Nobody changes the others until the transaction ends.
+pub(super) async fn refresh(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    urn: &str,
+    attributes: &mut Map,
+) -> Result<()> {
+    let named = role_teams::teams_of(urn, attributes);
+    let wanted = named.iter().map(|id| Wanted { id: Some(*id), slug_key: None }).collect();
+    let registry = look_up(transaction, tenant, wanted).await?;
+    for id in named {
+        let slug = registry.iter().find(|team| team.id == id).map(|team| team.slug.as_str());
+        if let Some(changed) = role_teams::with_team(urn, attributes, id, slug) {
+            *attributes = changed;
+        }
+    }
+    Ok(())
 }
 
 /// Lets the rules of role and teams decide about an edit, with the teams of the registry that it names.

@@ -1,23 +1,25 @@
 //! Writing users: each change is one transaction of row, e-mails and log entry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use platform::clock::Timestamp;
 use platform::db::changelog::{self, Position};
 use platform::db::purged;
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
-use scim::{Map, Warning};
+use scim::{Difference, Map, Warning};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, SqlErr,
 };
 use serde_json::Value;
 
+use super::audit::{self, Deed};
 use super::entities::{emails, users};
 use super::log::{self, Change};
 use super::read::Row;
-use super::{Store, in_tenant, schemas, teams};
+use super::{Store, in_tenant, schemas, suspended, teams};
 use crate::domain::{self, Edit, EmailKeys, Keys, Precondition, Schema, User, role_teams};
 
 /// Rows that one statement writes or one transaction deletes at most, so that nobody else waits long.
@@ -27,6 +29,10 @@ const BATCH: usize = 500;
 #[derive(Clone, Debug)]
 pub(crate) struct Author {
     pub(crate) tenant: TenantId,
+    /// The credential or client that asked.
+    pub(crate) actor: String,
+    /// Whether an administrator asks, rather than a provisioning client: then it stands in the audit.
+    pub(crate) is_admin: bool,
     /// Correlation id of the request; stands in the log.
     pub(crate) request_id: String,
 }
@@ -40,6 +46,17 @@ pub(crate) struct Changed {
     pub(crate) revision: Position,
     /// None when nothing changed.
     pub(crate) change: Option<Change>,
+    /// What became different.
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// What is left of a user that was deleted.
+#[derive(Debug)]
+pub(crate) struct Deleted {
+    pub(crate) revision: Position,
+    pub(crate) change: Change,
+    /// What it was.
+    pub(crate) differences: Vec<Difference>,
 }
 
 impl Store {
@@ -53,28 +70,29 @@ impl Store {
     {
         let now = domain::moment(self.clock.now());
         let id = UserId::new(&self.clock);
-        let work = Arc::new((author, edit, self.schemas.clone()));
+        let work = Arc::new((author, edit, self.schemas.clone(), self.clock.clone()));
         self.db
             .write(move |transaction| {
                 let work = work.clone();
                 Box::pin(async move {
-                    let (author, edit, schemas) = work.as_ref();
+                    let (author, edit, schemas, clock) = work.as_ref();
                     let schema = schemas.locked(transaction, author.tenant).await?;
                     let (attributes, warnings) =
                         teams::settle(transaction, author.tenant, None, edit(&schema)?).await?;
                     let keys = Keys::of(&schema.user, &attributes);
                     keys.check()?;
                     let user = User { id, version: 1, created_at: now, updated_at: now, attributes };
-                    insert(transaction, author.tenant, &user, &keys).await?;
-                    let urn = schema.role_teams.as_deref();
-                    let in_teams =
-                        urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
-                    teams::note(transaction, author.tenant, id, &[], &in_teams).await?;
-                    let change = Change::of(author.tenant, &user, urn);
+                    let differences = schema.difference(&Map::new(), &user.attributes);
+                    insert(transaction, author.tenant, &schema, &user, &keys).await?;
+                    let change = Change::of(author.tenant, &user, schema.role_teams.as_deref());
                     let revision =
                         log::append(transaction, author, &change, &warnings, log::CREATED, user.updated_at)
                             .await?;
-                    Ok(Changed { user, warnings, revision, change: Some(change) })
+                    if author.is_admin {
+                        let deed = Deed::to_user("user.created", id, &differences);
+                        audit::record(transaction, clock, author, deed).await?;
+                    }
+                    Ok(Changed { user, warnings, revision, change: Some(change), differences })
                 })
             })
             .await
@@ -96,12 +114,12 @@ impl Store {
         F: Fn(&Schema, &Map) -> Result<Edit> + Send + Sync + 'static,
     {
         let now = domain::moment(self.clock.now());
-        let work = Arc::new((author, precondition, edit, self.schemas.clone()));
+        let work = Arc::new((author, precondition, edit, self.schemas.clone(), self.clock.clone()));
         self.db
             .write(move |transaction| {
                 let work = work.clone();
                 Box::pin(async move {
-                    let (author, precondition, edit, schemas) = work.as_ref();
+                    let (author, precondition, edit, schemas, clock) = work.as_ref();
                     let schema = schemas.locked(transaction, author.tenant).await?;
                     let current = locked(transaction, author.tenant, id).await?;
                     precondition.check(current.version)?;
@@ -109,15 +127,24 @@ impl Store {
                     let (attributes, warnings) =
                         teams::settle(transaction, author.tenant, Some(&current.attributes), edit).await?;
                     if attributes == current.attributes {
-                        let revision = changelog::latest(transaction).await?;
-                        return Ok(Changed { user: current, warnings, revision, change: None });
+                        let revision = changelog::latest_seen(transaction, author.tenant).await?;
+                        let differences = Vec::new();
+                        return Ok(Changed { user: current, warnings, revision, change: None, differences });
                     }
-                    save(transaction, author, &schema, &current, attributes, warnings, now).await
+                    let changed =
+                        save(transaction, author, &schema, &current, attributes, warnings, now).await?;
+                    if author.is_admin {
+                        let deed = Deed::to_user("user.updated", id, &changed.differences);
+                        audit::record(transaction, clock, author, deed).await?;
+                    }
+                    Ok(changed)
                 })
             })
             .await
     }
 
+    /// Deletes a user: for good, or to be kept among the suspended until `purge_at`. Its names are free either way.
+    ///
     /// # Errors
     /// `NotFound`, `VersionMismatch`.
     pub(crate) async fn delete(
@@ -125,24 +152,36 @@ impl Store {
         author: Author,
         id: UserId,
         precondition: Precondition,
-    ) -> Result<(Position, Change)> {
+        keep: Option<Duration>,
+    ) -> Result<Deleted> {
         let now = domain::moment(self.clock.now());
-        let work = Arc::new((author, precondition));
+        let work = Arc::new((author, precondition, self.schemas.clone(), self.clock.clone()));
         self.db
             .write(move |transaction| {
                 let work = work.clone();
                 Box::pin(async move {
-                    let (author, precondition) = work.as_ref();
+                    let (author, precondition, schemas, clock) = work.as_ref();
+                    let schema = schemas.locked(transaction, author.tenant).await?;
                     let current = locked(transaction, author.tenant, id).await?;
                     precondition.check(current.version)?;
+                    let differences = schema.difference(&current.attributes, &Map::new());
                     users::Entity::delete_many()
                         .filter(users::Column::TenantId.eq(author.tenant.uuid()))
                         .filter(users::Column::Id.eq(id.uuid()))
                         .exec(transaction)
                         .await?;
                     let change = Change::deletion(author.tenant, id, current.version + 1);
+                    let mut action = "user.deleted";
+                    if let Some(keep) = keep {
+                        suspended::keep(transaction, author.tenant, current, now, now.plus(keep)).await?;
+                        action = "user.suspended";
+                    }
                     let revision = log::append(transaction, author, &change, &[], log::DELETED, now).await?;
-                    Ok((revision, change))
+                    if author.is_admin {
+                        let deed = Deed::to_user(action, id, &differences);
+                        audit::record(transaction, clock, author, deed).await?;
+                    }
+                    Ok(Deleted { revision, change, differences })
                 })
             })
             .await
@@ -180,6 +219,7 @@ pub(super) async fn save(
     let before = Keys::of(&schema.user, &current.attributes);
     let keys = Keys::of(&schema.user, &user.attributes);
     keys.check()?;
+    let differences = schema.difference(&current.attributes, &user.attributes);
     update(transaction, author.tenant, &user, &before, &keys).await?;
     let urn = schema.role_teams.as_deref();
     let in_teams =
@@ -188,7 +228,7 @@ pub(super) async fn save(
     let change = Change::of(author.tenant, &user, urn);
     let revision =
         log::append(transaction, author, &change, &warnings, log::UPDATED, user.updated_at).await?;
-    Ok(Changed { user, warnings, revision, change: Some(change) })
+    Ok(Changed { user, warnings, revision, change: Some(change), differences })
 }
 
 /// The user, which nobody else can change until the transaction ends.
@@ -206,13 +246,23 @@ pub(super) async fn locked_if_there(
     row.map(Row::into_user).transpose()
 }
 
-async fn insert(transaction: &DatabaseTransaction, tenant: TenantId, user: &User, keys: &Keys) -> Result<()> {
+/// Puts a user in, with its e-mails and teams.
+pub(super) async fn insert(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    schema: &Schema,
+    user: &User,
+    keys: &Keys,
+) -> Result<()> {
     let mut row = columns(user, keys);
     row.tenant_id = Set(tenant.uuid());
     row.id = Set(user.id.uuid());
     row.created_at = Set(user.created_at.micros());
     users::Entity::insert(row).exec_without_returning(transaction).await.map_err(taken)?;
-    insert_emails(transaction, tenant, user.id, &keys.emails).await
+    insert_emails(transaction, tenant, user.id, &keys.emails).await?;
+    let urn = schema.role_teams.as_deref();
+    let in_teams = urn.map(|urn| role_teams::teams_of(urn, &user.attributes)).unwrap_or_default();
+    teams::note(transaction, tenant, user.id, &[], &in_teams).await
 }
 
 async fn update(
@@ -290,7 +340,9 @@ async fn purge_batch(transaction: &DatabaseTransaction, tenant: TenantId) -> Res
     if ids.is_empty() {
         schemas::purge(transaction, tenant).await?;
         teams::purge(transaction, tenant).await?;
-        return log::purge_batch(transaction, tenant, BATCH).await;
+        let kept = suspended::purge_batch(transaction, tenant, BATCH as u64).await?;
+        let told = audit::purge_batch(transaction, tenant, BATCH as u64).await?;
+        return Ok(kept + told + log::purge_batch(transaction, tenant, BATCH).await?);
     }
     let deleted = users::Entity::delete_many()
         .filter(users::Column::TenantId.eq(tenant.uuid()))

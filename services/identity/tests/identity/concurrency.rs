@@ -5,9 +5,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 use scim::ErrorKind;
 use serde_json::json;
-use testkit::db::Fresh;
 
-use crate::support::{App, Asked, app, attributes, kind, serve, versions};
+use crate::support::{Asked, app, attributes, kind, replicas, versions};
 
 testkit::store_tests! {
     service: Identity;
@@ -89,15 +88,4 @@ testkit::store_tests! {
             }
         }
     }
-}
-
-/// The same tenant through two services on one database. SQLite has one process, so both are the same there.
-async fn replicas(fresh: &Fresh) -> [App; 2] {
-    let first = app(fresh.database.clone());
-    let mut second = first.clone();
-    if matches!(fresh.config, testkit::db::Config::Postgres { .. }) {
-        let database = testkit::db::Database::connect(&fresh.config).await.unwrap();
-        second.transport = serve(database, platform::clock::Clock::system());
-    }
-    [first, second]
 }

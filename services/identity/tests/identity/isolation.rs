@@ -59,7 +59,7 @@ testkit::store_tests! {
         let id = app.user("anna").await;
         let tenant = app.tenant.to_string();
         let with = |scope: &str| App { token: token(&tenant, scope), ..app.clone() };
-        assert_eq!(kind(with("directory:read admin").get(&id).await), ErrorKind::Forbidden);
+        assert_eq!(kind(with("directory:read").get(&id).await), ErrorKind::Forbidden);
         assert_eq!(kind(with("scim admin").lookup(By::Id(id.clone())).await), ErrorKind::Forbidden);
         let scim = with("scim directory:read");
         let message = v1::PurgeTenantRequest { tenant_id: tenant.clone() };

@@ -80,6 +80,11 @@ impl Random {
         Self { seed, state: seed }
     }
 
+    /// From a part of another seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed, state: seed }
+    }
+
     pub fn below(&mut self, end: usize) -> usize {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::support::{App, app, attributes, error, kind};
 
-const URN: &str = "urn:ietf:params:scim:schemas:extension:zeeg:2.0:User";
+pub const URN: &str = "urn:ietf:params:scim:schemas:extension:zeeg:2.0:User";
 
 impl App {
-    async fn with_roles(self) -> Self {
+    pub async fn with_roles(self) -> Self {
         let message = pb::PutRoleAndTeamsRequest {
             tenant_id: self.tenant.to_string(),
             urn: URN.into(),
@@ -41,23 +41,34 @@ impl App {
         TeamsClient::new(self.transport.clone())
     }
 
-    async fn team(&self, slug: &str) -> Result<pb::Team> {
+    pub async fn team(&self, slug: &str) -> Result<pb::Team> {
         let message = pb::CreateTeamRequest {
             tenant_id: self.tenant.to_string(),
             slug: slug.into(),
             name: String::new(),
+            request_id: "test".into(),
         };
         Ok(self.teams().create_team(self.request(message)).await?.into_inner().team.unwrap())
     }
 
-    async fn rename(&self, team: &str, slug: &str) -> Result<pb::Team> {
+    pub async fn rename(&self, team: &str, slug: &str) -> Result<pb::Team> {
         let (tenant_id, slug) = (self.tenant.to_string(), Some(slug.into()));
-        let message = pb::UpdateTeamRequest { tenant_id, team: team.into(), slug, name: None };
+        let message = pb::UpdateTeamRequest {
+            tenant_id,
+            team: team.into(),
+            slug,
+            name: None,
+            request_id: "test".into(),
+        };
         Ok(self.teams().update_team(self.request(message)).await?.into_inner().team.unwrap())
     }
 
-    async fn drop_team(&self, team: &str) -> Result<()> {
-        let message = pb::DeleteTeamRequest { tenant_id: self.tenant.to_string(), team: team.into() };
+    pub async fn drop_team(&self, team: &str) -> Result<()> {
+        let message = pb::DeleteTeamRequest {
+            tenant_id: self.tenant.to_string(),
+            team: team.into(),
+            request_id: "test".into(),
+        };
         self.teams().delete_team(self.request(message)).await?;
         Ok(())
     }
@@ -76,13 +87,13 @@ impl App {
         }
     }
 
-    async fn set_role(&self, user: &str, role: &str) -> Result<pb::SetRoleResponse> {
+    pub async fn set_role(&self, user: &str, role: &str) -> Result<pb::SetRoleResponse> {
         let (tenant_id, user_id, role) = (self.tenant.to_string(), user.into(), role.into());
         let message = pb::SetRoleRequest { tenant_id, user_id, role, request_id: String::new() };
         Ok(self.roles().set_role(self.request(message)).await?.into_inner())
     }
 
-    async fn extension(&self, user: &str) -> Value {
+    pub async fn extension(&self, user: &str) -> Value {
         attributes(&self.get(user).await.unwrap())[URN].clone()
     }
 }

@@ -17,12 +17,15 @@ use platform::transport::{MAX_MESSAGE_BYTES, Transport, in_process};
 use platform::{Error, Result};
 use proto::common::v1::{Context, Dialect, Page, Precondition, Resource, SortOrder};
 use proto::identity::v1;
+use proto::identity::v1::audit_client::AuditClient;
 use proto::identity::v1::changes_client::ChangesClient;
 use proto::identity::v1::directory_client::DirectoryClient;
+use proto::identity::v1::suspended_users_client::SuspendedUsersClient;
 use proto::identity::v1::tenant_data_client::TenantDataClient;
 use proto::identity::v1::users_client::UsersClient;
 use scim::ErrorKind;
 use serde_json::{Value, json};
+use testkit::db::Fresh;
 
 /// The key pair of RFC 8032, section 7.1, test 1.
 const SECRET: &str =
@@ -78,9 +81,27 @@ pub fn app(db: Database) -> App {
 }
 
 pub fn serve(db: Database, clock: Clock) -> Transport {
+    transport(&service(db, clock))
+}
+
+pub fn service(db: Database, clock: Clock) -> Service {
     let cursors = Cursors::new(&"a key of the tests".into());
-    let service = Service::new(db, clock, cursors).with_page_size(PageSize { default: 10, max: 50 });
+    Service::new(db, clock, cursors).with_page_size(PageSize { default: 10, max: 50 })
+}
+
+pub fn transport(service: &Service) -> Transport {
     in_process(platform::server::stack(service.routes(), Verifier::new(Keys, Clock::system())))
+}
+
+/// The same tenant through two services on one database. SQLite has one process, so both are the same there.
+pub async fn replicas(fresh: &Fresh) -> [App; 2] {
+    let first = app(fresh.database.clone());
+    let mut second = first.clone();
+    if matches!(fresh.config, testkit::db::Config::Postgres { .. }) {
+        let database = Database::connect(&fresh.config).await.unwrap();
+        second.transport = serve(database, Clock::system());
+    }
+    [first, second]
 }
 
 /// What a list asks for, as a request has it.
@@ -106,6 +127,16 @@ impl App {
         Self::of(self.transport.clone())
     }
 
+    /// The same tenant with a token of these scopes.
+    pub fn with(&self, scope: &str) -> Self {
+        Self { token: token(&self.tenant.to_string(), scope), ..self.clone() }
+    }
+
+    /// The platform's own token, for every tenant.
+    pub fn platform(&self, scope: &str) -> Self {
+        Self { token: token("*", scope), ..self.clone() }
+    }
+
     pub fn dialect(&self, dialect: Dialect) -> Self {
         Self { dialect, ..self.clone() }
     }
@@ -121,6 +152,14 @@ impl App {
 
     pub fn changes(&self) -> ChangesClient<Transport> {
         ChangesClient::new(self.transport.clone())
+    }
+
+    pub fn suspended(&self) -> SuspendedUsersClient<Transport> {
+        SuspendedUsersClient::new(self.transport.clone())
+    }
+
+    pub fn audit(&self) -> AuditClient<Transport> {
+        AuditClient::new(self.transport.clone())
     }
 
     pub fn tenant_data(&self) -> TenantDataClient<Transport> {
@@ -199,12 +238,26 @@ impl App {
         self.delete_if(id, None).await
     }
 
+    /// Deletes a user that is kept for so many days.
+    pub async fn suspend(&self, id: &str, keep_days: i32) -> Result<v1::DeleteUserResponse> {
+        let context = self.context();
+        let message = v1::DeleteUserRequest { context, id: id.into(), precondition: None, keep_days };
+        Ok(self.users().delete_user(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn restore(&self, id: &str) -> Result<v1::RestoreUserResponse> {
+        let (tenant_id, user_id) = (self.tenant.to_string(), id.into());
+        let message = v1::RestoreUserRequest { tenant_id, user_id, request_id: "test".into() };
+        Ok(self.suspended().restore_user(self.request(message)).await?.into_inner())
+    }
+
     pub async fn delete_if(
         &self,
         id: &str,
         precondition: Option<Precondition>,
     ) -> Result<v1::DeleteUserResponse> {
-        let message = v1::DeleteUserRequest { context: self.context(), id: id.into(), precondition };
+        let context = self.context();
+        let message = v1::DeleteUserRequest { context, id: id.into(), precondition, keep_days: 0 };
         Ok(self.users().delete_user(self.request(message)).await?.into_inner())
     }
 

@@ -1,5 +1,7 @@
 //! `rollcall.membership.v1.Groups`.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use platform::db::page::Wanted;
 use platform::ids::{GroupId, TenantId, UserId};
@@ -13,11 +15,11 @@ use scim::{Dialect, ErrorKind, Limits};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Answers, body, group_id, pieces, precondition, provisioning, resource, warnings};
+use super::{Answers, body, changes, group_id, pieces, precondition, provisioning, resource, warnings};
 use crate::Service;
 use crate::domain::group::{Attributes, resource_type};
 use crate::domain::members::Plan;
-use crate::store::{MEMBER_PAGE, MemberEntry, Patch, Sorting, Store};
+use crate::store::{MEMBER_PAGE, MemberEntry, MembersChange, Patch, Sorting, Store};
 
 /// The most users one ListGroupsOfUsers asks about.
 const MOST_USERS: usize = 1000;
@@ -44,6 +46,8 @@ impl Groups for Service {
             resource: Some(resource(written.group)?),
             revision: written.revision.to_string(),
             warnings: warnings(written.warnings),
+            changes: changes(written.changes),
+            members: Some(members_change(written.members)),
         }))
     }
 
@@ -122,6 +126,8 @@ impl Groups for Service {
             resource: Some(resource(written.group)?),
             revision: written.revision.to_string(),
             warnings: warnings(written.warnings),
+            changes: changes(written.changes),
+            members: Some(members_change(written.members)),
         }))
     }
 
@@ -138,6 +144,8 @@ impl Groups for Service {
             resource: Some(resource(written.group)?),
             revision: written.revision.to_string(),
             warnings: warnings(written.warnings),
+            changes: changes(written.changes),
+            members: Some(members_change(written.members)),
         }))
     }
 
@@ -148,8 +156,12 @@ impl Groups for Service {
         let (author, _) = provisioning(&request, request.get_ref().context.as_ref())?;
         let request = request.into_inner();
         let id = group_id(&request.id)?;
-        let revision = self.store.delete(author, id, precondition(request.precondition)).await?;
-        Ok(Response::new(v1::DeleteGroupResponse { revision: revision.to_string() }))
+        let deleted = self.store.delete(author, id, precondition(request.precondition)).await?;
+        Ok(Response::new(v1::DeleteGroupResponse {
+            revision: deleted.revision.to_string(),
+            changes: changes(deleted.changes),
+            members: Some(members_change(deleted.members)),
+        }))
     }
 
     async fn list_groups_of_users(
@@ -211,6 +223,12 @@ impl Groups for Service {
         }
         Ok(Response::new(v1::ListUserIdsOfGroupsResponse { groups }))
     }
+}
+
+fn members_change(change: MembersChange) -> v1::MembersChange {
+    let MembersChange { added, removed, truncated } = change;
+    let texts = |ids: BTreeSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
+    v1::MembersChange { added: texts(added), removed: texts(removed), truncated }
 }
 
 fn query(filter: &str, dialect: &Dialect) -> Result<scim::filter::Query> {

@@ -1,36 +1,45 @@
 //! `rollcall.membership.v1.Memberships`.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use platform::auth::{Scope, caller};
+use platform::auth::{self, caller};
+use platform::ids::TenantId;
 use platform::{Error, Result};
+use proto::membership::v1;
 use proto::membership::v1::memberships_server::Memberships;
-use proto::membership::v1::{self as v1, group_ref, user_ref};
 use scim::ErrorKind;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::refs::{consistency, group_ref, team_ref, user_ref};
 use super::{Answers, pieces};
 use crate::Service;
-use crate::domain::refs::{Depth, GroupRef, UserRef};
-use crate::store::{GroupEntry, WalkedMember};
+use crate::answers::Scope;
+use crate::domain::refs::Depth;
+use crate::store::{GroupEntry, Outcome, WalkedMember};
 
 /// Users per message of ListGroupMembers.
 const RUN: usize = 1000;
+/// Questions in one BatchCheck.
+const MOST_CHECKS: usize = 10_000;
 const DEFAULT_GROUPS: i32 = 100;
 const MOST_GROUPS: i32 = 1000;
 
 #[tonic::async_trait]
 impl Memberships for Service {
     async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
-        let tenant = caller(&request)?.authorize(Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
-        let depth = depth(request.depth());
-        // First, so that it is not newer than what is read.
-        let revision = self.store.revision().await?;
-        let user = self.store.find_user(tenant, &user_ref(request.user)?).await?;
-        let group = self.store.find_group(tenant, &group_ref(request.group)?).await?;
-        let member = (user.active || request.include_inactive)
-            && self.store.is_member(tenant, user.id, group, depth).await?;
+        let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
+        let user = user_ref(request.user)?;
+        let (member, revision) = match (request.group, request.team) {
+            (Some(_), Some(_)) => {
+                return Err(
+                    Error::invalid_value("group and team are both named: ask about one of them").into()
+                );
+            }
+            (None, Some(team)) => self.answers.check_team(scope, &user, &team_ref(team)?).await?,
+            (group, None) => self.answers.check(scope, &user, &group_ref(group)?).await?,
+        };
         Ok(Response::new(v1::CheckResponse { member, revision: revision.to_string() }))
     }
 
@@ -38,9 +47,8 @@ impl Memberships for Service {
         &self,
         request: Request<v1::ListUserGroupsRequest>,
     ) -> Result<Response<v1::ListUserGroupsResponse>, Status> {
-        let tenant = caller(&request)?.authorize(Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
-        let depth = depth(request.depth());
         let after = place("page_token", &request.page_token)?;
         let limit = match request.page_size {
             0 => DEFAULT_GROUPS,
@@ -48,17 +56,16 @@ impl Memberships for Service {
             size => size.min(MOST_GROUPS),
         };
         let limit = usize::try_from(limit).unwrap_or_default();
-        let user = self.store.find_user(tenant, &user_ref(request.user)?).await?;
-        if !user.active && !request.include_inactive {
-            return Ok(Response::new(v1::ListUserGroupsResponse::default()));
-        }
-        let mut groups = self.store.groups_of(tenant, user.id, depth, after, limit as u64 + 1).await?;
+        let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
+        let user = user_ref(request.user)?;
+        let (mut groups, revision) = self.answers.groups_of(scope, &user, after, limit + 1).await?;
         let more = groups.len() > limit;
         groups.truncate(limit);
         let last = groups.last().filter(|_| more).map(|group| group.id.to_string());
         Ok(Response::new(v1::ListUserGroupsResponse {
             groups: groups.into_iter().map(group).collect(),
             next_page_token: last.unwrap_or_default(),
+            revision: revision.to_string(),
         }))
     }
 
@@ -68,67 +75,104 @@ impl Memberships for Service {
         &self,
         request: Request<v1::ListGroupMembersRequest>,
     ) -> Result<Response<Self::ListGroupMembersStream>, Status> {
-        let tenant = caller(&request)?.authorize(Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
-        let depth = depth(request.depth());
         let after = place("after_cursor", &request.after_cursor)?;
-        let group = self.store.find_group(tenant, &group_ref(request.group)?).await?;
-        let walk = self.store.walk_members(tenant, group, depth, request.include_inactive, after).await?;
-        let runs = stream::try_unfold(walk, |mut walk| async move {
+        let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
+        let (walk, revision) = self.answers.members_of(scope, &group_ref(request.group)?, after).await?;
+        let revision = revision.to_string();
+        let runs = stream::try_unfold((walk, revision), |(mut walk, revision)| async move {
             let Some((users, last)) = walk.next_run(RUN).await? else { return Ok::<_, Error>(None) };
             // A run may hold only users that do not count: then there is no message of it.
             let mut messages: Vec<Result<_>> = Vec::new();
             for members in pieces(users.into_iter().map(member), member_bytes) {
                 let cursor = members.last().map(|member| member.user_id.clone()).unwrap_or_default();
-                messages.push(Ok(v1::ListGroupMembersResponse { members, cursor }));
+                let revision = revision.clone();
+                messages.push(Ok(v1::ListGroupMembersResponse { members, cursor, revision }));
             }
             if let Some(Ok(run)) = messages.last_mut() {
                 run.cursor = last.to_string();
             }
-            Ok(Some((stream::iter(messages), walk)))
+            Ok(Some((stream::iter(messages), (walk, revision))))
         });
         let runs = runs.try_flatten();
         Ok(Response::new(runs.err_into().boxed()))
     }
+
+    async fn batch_check(
+        &self,
+        request: Request<v1::BatchCheckRequest>,
+    ) -> Result<Response<v1::BatchCheckResponse>, Status> {
+        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let request = request.into_inner();
+        if request.items.len() > MOST_CHECKS {
+            let detail = format!("{} questions: at most {MOST_CHECKS} in one call", request.items.len());
+            return Err(Error::new(ErrorKind::TooMany, detail).with_attribute("items").into());
+        }
+        let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
+        let mut questions = Vec::with_capacity(request.items.len());
+        for v1::CheckItem { user, group } in request.items {
+            questions.push((known(user_ref(user))?, known(group_ref(group))?));
+        }
+        let (outcomes, revision) = self.answers.batch_check(scope, &questions).await?;
+        let results = outcomes.into_iter().map(result).collect();
+        Ok(Response::new(v1::BatchCheckResponse { results, revision: revision.to_string() }))
+    }
+
+    async fn get_user_membership(
+        &self,
+        request: Request<v1::GetUserMembershipRequest>,
+    ) -> Result<Response<v1::GetUserMembershipResponse>, Status> {
+        self.membership_of(request).await
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        self.explain_membership(request).await
+    }
+
+    type WatchStream = Answers<v1::WatchResponse>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.watch_tenant(request).await
+    }
 }
 
-fn depth(asked: v1::Depth) -> Depth {
-    match asked {
+/// A name, or `None` for an id that can be nobody's: then that one question has no good answer, and the others do.
+fn known<T>(named: Result<T>) -> Result<Option<T>> {
+    match named {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn result(outcome: Outcome) -> v1::CheckResult {
+    use v1::check_result::Outcome as Answer;
+
+    let answer = match outcome {
+        Outcome::Member => Answer::Member,
+        Outcome::NotMember => Answer::NotMember,
+        Outcome::UnknownUser => Answer::UnknownUser,
+        Outcome::UnknownGroup => Answer::UnknownGroup,
+        Outcome::Ambiguous => Answer::Ambiguous,
+    };
+    v1::CheckResult { outcome: answer.into() }
+}
+
+fn scope(
+    tenant: TenantId,
+    asked: Option<&v1::Consistency>,
+    depth: v1::Depth,
+    include_inactive: bool,
+) -> Result<Scope> {
+    let depth = match depth {
         v1::Depth::Direct => Depth::Direct,
         v1::Depth::Transitive | v1::Depth::Unspecified => Depth::Transitive,
-    }
-}
-
-fn user_ref(named: Option<v1::UserRef>) -> Result<UserRef> {
-    match named.and_then(|named| named.r#ref) {
-        Some(user_ref::Ref::Id(id)) => UserRef::id(&id),
-        Some(user_ref::Ref::ExternalId(id)) => Ok(UserRef::ExternalId(given(id, "user.external_id")?)),
-        Some(user_ref::Ref::UserName(name)) => Ok(UserRef::UserName(given(name, "user.user_name")?)),
-        None => Err(Error::invalid_value("user is missing: name it by id, external_id or user_name")
-            .with_attribute("user")),
-    }
-}
-
-fn group_ref(named: Option<v1::GroupRef>) -> Result<GroupRef> {
-    match named.and_then(|named| named.r#ref) {
-        Some(group_ref::Ref::Id(id)) => GroupRef::id(&id),
-        Some(group_ref::Ref::ExternalId(id)) => Ok(GroupRef::ExternalId(given(id, "group.external_id")?)),
-        Some(group_ref::Ref::DisplayName(name)) => {
-            Ok(GroupRef::DisplayName(given(name, "group.display_name")?))
-        }
-        None => {
-            let detail = "group is missing: name it by id, external_id or display_name";
-            Err(Error::invalid_value(detail).with_attribute("group"))
-        }
-    }
-}
-
-/// A name that can be looked up: PostgreSQL knows no text with a NUL character.
-fn given(text: String, field: &str) -> Result<String> {
-    if text.is_empty() || text.contains('\0') {
-        return Err(Error::invalid_value(format!("{field} must be a non-empty text")).with_attribute(field));
-    }
-    Ok(text)
+    };
+    Ok(Scope { tenant, consistency: consistency(asked)?, depth, include_inactive })
 }
 
 /// Where to go on; the beginning for empty text.

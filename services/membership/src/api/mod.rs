@@ -1,22 +1,28 @@
 //! gRPC: decode, one call, encode.
 
+mod details;
 mod groups;
 mod memberships;
 mod projection;
+mod refs;
+mod tenant_data;
+mod watch;
 
 use std::pin::Pin;
 
 use futures::Stream;
+use platform::auth::Scope;
 use platform::ids::GroupId;
 use platform::{Error, Result};
 use proto::common::v1 as common;
+use proto::membership::v1::Team;
 use scim::{Dialect, Limits};
 use serde_json::Value;
 use tonic::{Request, Status};
 
 use crate::domain::precondition::Precondition;
 use crate::store::Author;
-use crate::store::entity::group;
+use crate::store::entity::{group, user};
 
 pub(crate) use projection::user_state;
 
@@ -34,7 +40,7 @@ fn provisioning<T>(request: &Request<T>, context: Option<&common::Context>) -> R
     let caller = platform::auth::caller(request)?;
     let context =
         context.ok_or_else(|| Error::invalid_value("context is missing: it names tenant and dialect"))?;
-    let tenant = caller.authorize(platform::auth::Scope::Scim, &context.tenant_id)?;
+    let tenant = caller.authorize_any(&[Scope::Scim, Scope::Admin], &context.tenant_id)?;
     let dialect = match context.dialect() {
         common::Dialect::Entra => Dialect::ENTRA,
         common::Dialect::Okta => Dialect::OKTA,
@@ -87,6 +93,22 @@ fn resource(group: group::Model) -> Result<common::Resource> {
 
 fn warnings(all: Vec<scim::Warning>) -> Vec<common::Warning> {
     all.into_iter().map(|scim::Warning { attribute, detail }| common::Warning { attribute, detail }).collect()
+}
+
+fn changes(all: Vec<scim::Difference>) -> Vec<common::AttributeChange> {
+    let change = |difference: scim::Difference| {
+        let scim::Difference { path, before, after } = difference;
+        common::AttributeChange { path, before: before.unwrap_or_default(), after: after.unwrap_or_default() }
+    };
+    all.into_iter().map(change).collect()
+}
+
+/// The teams of a user. The slug of one is empty when identity did not tell it, before it learned to.
+fn teams(user: &user::Model) -> Vec<Team> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let ids = user.team_ids.as_array().into_iter().flatten();
+    let mut slugs = user.team_slugs.as_array().into_iter().flatten();
+    ids.map(|id| Team { id: text(id), slug: slugs.next().map(text).unwrap_or_default() }).collect()
 }
 
 /// The items in order, in pieces of about [`PIECE`] bytes.

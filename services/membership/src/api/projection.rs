@@ -1,11 +1,10 @@
-//! `rollcall.membership.v1.Projection` and `TenantData`.
+//! `rollcall.membership.v1.Projection`.
 
 use platform::auth::{Scope, caller};
 use platform::{Error, Result};
 use proto::identity::v1::UserChange;
 use proto::membership::v1;
 use proto::membership::v1::projection_server::Projection;
-use proto::membership::v1::tenant_data_server::TenantData;
 use tonic::{Request, Response, Status};
 
 use crate::Service;
@@ -19,23 +18,12 @@ impl Projection for Service {
     ) -> Result<Response<v1::ApplyUserChangeResponse>, Status> {
         let caller = caller(&request)?.clone();
         let change = request.into_inner().change.ok_or_else(|| Error::invalid_value("change is missing"))?;
-        let tenant = caller.authorize_any(&[Scope::Scim, Scope::Internal], &change.tenant_id)?;
+        let tenant =
+            caller.authorize_any(&[Scope::Scim, Scope::Internal, Scope::Admin], &change.tenant_id)?;
         let mut state = user_state(change)?;
         state.tenant = tenant;
         let revision = self.store.apply_user(state).await?;
         Ok(Response::new(v1::ApplyUserChangeResponse { revision: revision.to_string() }))
-    }
-}
-
-#[tonic::async_trait]
-impl TenantData for Service {
-    async fn purge_tenant(
-        &self,
-        request: Request<v1::PurgeTenantRequest>,
-    ) -> Result<Response<v1::PurgeTenantResponse>, Status> {
-        let tenant = caller(&request)?.authorize(Scope::Admin, &request.get_ref().tenant_id)?;
-        self.store.purge(tenant).await?;
-        Ok(Response::new(v1::PurgeTenantResponse {}))
     }
 }
 
@@ -52,6 +40,7 @@ pub(crate) fn user_state(change: UserChange) -> Result<UserState> {
         active,
         role,
         team_ids,
+        team_slugs,
     } = change;
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let facts = (!deleted).then(|| UserFacts {
@@ -61,6 +50,7 @@ pub(crate) fn user_state(change: UserChange) -> Result<UserState> {
         active,
         role: given(role),
         team_ids,
+        team_slugs,
     });
     UserState::new(&tenant_id, &user_id, version, facts)
 }

@@ -3,6 +3,7 @@
 pub mod group;
 pub mod members;
 pub mod nesting;
+pub mod paths;
 pub mod precondition;
 pub mod refs;
 pub mod user;

@@ -1,10 +1,10 @@
-//! How a question names a user or a group.
+//! How a question names a user, a group or a team.
 
 use platform::Result;
 use platform::ids::{GroupId, UserId};
 
 /// A user, by one of its names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UserRef {
     /// Rollcall's id.
     Id(UserId),
@@ -15,7 +15,7 @@ pub enum UserRef {
 }
 
 /// A group, by one of its names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GroupRef {
     /// Rollcall's id.
     Id(GroupId),
@@ -23,6 +23,28 @@ pub enum GroupRef {
     ExternalId(String),
     /// displayName, in any case.
     DisplayName(String),
+}
+
+/// A team, by one of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TeamRef {
+    /// Its id, in lower case.
+    Id(String),
+    /// Its slug, in any case.
+    Slug(String),
+}
+
+impl TeamRef {
+    /// Whether it is one of the teams with these ids and slugs.
+    pub fn is_among(&self, ids: &[String], slugs: &[String]) -> bool {
+        match self {
+            Self::Id(id) => ids.contains(id),
+            Self::Slug(slug) => {
+                let slug = scim::fold_str(slug);
+                slugs.iter().any(|own| scim::fold_str(own) == slug)
+            }
+        }
+    }
 }
 
 impl UserRef {

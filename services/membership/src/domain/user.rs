@@ -31,6 +31,8 @@ pub struct UserFacts {
     pub role: Option<String>,
     /// Ids in identity's registry, in the order in which the user lists them.
     pub team_ids: Vec<String>,
+    /// The slugs of those teams, in the same order; empty when identity did not tell.
+    pub team_slugs: Vec<String>,
 }
 
 impl UserState {

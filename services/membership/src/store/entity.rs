@@ -52,6 +52,8 @@ pub mod member {
         /// A [`crate::domain::members::MemberType`].
         pub member_type: i16,
         pub added_at: i64,
+        /// Correlation id of the request that added it.
+        pub request_id: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -83,6 +85,9 @@ pub mod user {
         /// A JSON array of the teams' ids.
         #[sea_orm(column_type = "JsonBinary")]
         pub team_ids: Json,
+        /// A JSON array of the teams' slugs, in the same order.
+        #[sea_orm(column_type = "JsonBinary")]
+        pub team_slugs: Json,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use platform::clock::Timestamp;
-use platform::db::changelog::Position;
 use platform::ids::{GroupId, TenantId};
 use platform::{Error, Result};
 use scim::Dialect;
@@ -12,13 +11,13 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::entity::{InTenant, group, member};
 use super::log::{self, Event};
-use super::members::Rows;
-use super::{Author, Store, Written, or_taken};
+use super::members::{MembersChange, Rows, listed_members};
+use super::{Author, Deleted, Store, Written, or_taken};
 use crate::domain::group::{Attributes, resource_type};
 use crate::domain::members::Plan;
 use crate::domain::precondition::Precondition;
@@ -143,7 +142,7 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`, `VersionMismatch`.
-    pub async fn delete(&self, author: Author, id: GroupId, precondition: Precondition) -> Result<Position> {
+    pub async fn delete(&self, author: Author, id: GroupId, precondition: Precondition) -> Result<Deleted> {
         let at = self.now();
         let input = Arc::new((author, precondition));
         self.db
@@ -154,6 +153,8 @@ impl Store {
                     let tenant = author.tenant;
                     let current = locked(txn, tenant, id, LockType::Update).await?;
                     precondition.check(current.version)?;
+                    let mut members = MembersChange::default();
+                    members.remove(&listed_members(txn, tenant, id.uuid()).await?);
                     for column in [member::Column::GroupId, member::Column::MemberId] {
                         member::Entity::delete_many()
                             .filter(member::Column::TenantId.eq(tenant.uuid()))
@@ -166,7 +167,13 @@ impl Store {
                         .filter(group::Column::Id.eq(id.uuid()))
                         .exec(txn)
                         .await?;
-                    log::append(txn, author, event(id.uuid(), current.version + 1, "group.deleted", at)).await
+                    let gone = event(id.uuid(), current.version + 1, log::Change::GroupDeleted, at);
+                    let revision = log::append(txn, author, gone).await?;
+                    Ok(Deleted {
+                        revision,
+                        changes: difference(stored(&current)?, &scim::Map::new()),
+                        members,
+                    })
                 })
             })
             .await
@@ -196,12 +203,14 @@ async fn insert(
     };
     let row = group::ActiveModel::from(group.clone());
     group::Entity::insert(row).exec_without_returning(txn).await.map_err(or_taken)?;
-    let created = log::append(txn, author, event(id.uuid(), 1, "group.created", at)).await?;
+    let created = log::append(txn, author, event(id.uuid(), 1, log::Change::GroupCreated, at)).await?;
 
     let mut rows = Rows::new(txn, author, id.uuid(), 1, at);
     rows.run(&plan.steps).await?;
     let revision = rows.position.unwrap_or(created);
-    Ok(Written { group, revision, warnings: with(&plan.warnings, rows.warnings) })
+    let changes = difference(&scim::Map::new(), stored(&group)?);
+    let warnings = with(&plan.warnings, rows.warnings);
+    Ok(Written { group, revision, warnings, changes, members: rows.change })
 }
 
 /// Carries out a change of a locked group. Without effect it leaves no trace: no new version, no row in the log.
@@ -215,20 +224,24 @@ async fn update(
 ) -> Result<Written> {
     let version = current.version + 1;
     let mut position = None;
+    let mut changes = Vec::new();
     let mut row = group::ActiveModel::from(current.clone());
     if let Change::Set(attributes) = change {
         let Attributes { display_name, display_name_key, external_id, json, search } = attributes;
+        changes = difference(stored(&current)?, json.as_object().unwrap_or(&scim::Map::new()));
         row.display_name = Set(display_name);
         row.display_name_key = Set(display_name_key);
         row.external_id = Set(external_id);
         row.attributes = Set(json);
         row.search = Set(search);
-        position = Some(log::append(txn, author, event(current.id, version, "group.updated", at)).await?);
+        position =
+            Some(log::append(txn, author, event(current.id, version, log::Change::GroupUpdated, at)).await?);
     }
     let mut rows = Rows::new(txn, author, current.id, version, at);
     rows.run(&plan.steps).await?;
     position = rows.position.or(position);
     let warnings = with(&plan.warnings, rows.warnings);
+    let members = rows.change;
 
     let mut group = current;
     if position.is_some() {
@@ -236,7 +249,8 @@ async fn update(
         row.updated_at = Set(at.micros().max(group.updated_at));
         group = row.update(txn).await.map_err(or_taken)?;
     }
-    Ok(Written { group, revision: log::position_or_latest(txn, position).await?, warnings })
+    let revision = log::position_or_latest(txn, author.tenant, position).await?;
+    Ok(Written { group, revision, warnings, changes, members })
 }
 
 async fn locked(
@@ -249,8 +263,13 @@ async fn locked(
     query.one(txn).await?.ok_or_else(|| not_found(id))
 }
 
-fn event(group: Uuid, version: i64, kind: &'static str, at: Timestamp) -> Event {
-    Event { resource: group, version, kind, payload: json!({}), at }
+fn event(group: Uuid, version: i64, change: log::Change, at: Timestamp) -> Event {
+    Event { resource: group, version, change, at }
+}
+
+/// A group's name is no secret: it is how an administrator knows the group.
+fn difference(before: &scim::Map, after: &scim::Map) -> Vec<scim::Difference> {
+    scim::difference(resource_type(), before, after, &["displayName", "externalId"])
 }
 
 fn stored(group: &group::Model) -> Result<&scim::Map> {

@@ -5,23 +5,21 @@ use std::collections::{BTreeSet, HashMap};
 use platform::Result;
 use platform::clock::Timestamp;
 use platform::db::changelog::Position;
+use platform::ids::TenantId;
 use scim::Warning;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::entity::{InTenant, group, member, user};
-use super::log::{self, Event};
+use super::log::{self, Change, Event, IDS_PER_ROW};
 use super::{Author, CHUNK, MEMBER_PAGE};
 use crate::domain::members::{MemberType, Selection, Step};
 
 /// An administrator reads these; more than this many tell no more.
 const MOST_WARNINGS: usize = 100;
-/// Ids in one row of the change log.
-const IDS_PER_ENTRY: usize = 1000;
 
 /// The members of one group, whose row the transaction has locked.
 pub(super) struct Rows<'t> {
@@ -34,6 +32,64 @@ pub(super) struct Rows<'t> {
     /// The last row appended to the change log; `None` while nothing changed.
     pub(super) position: Option<Position>,
     pub(super) warnings: Vec<Warning>,
+    pub(super) change: MembersChange,
+}
+
+/// The most ids of each kind that [`MembersChange`] lists.
+const MOST_LISTED: usize = 20_000;
+
+/// Who became a member by a write and who ceased to be one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembersChange {
+    /// Not a member before.
+    pub added: BTreeSet<Uuid>,
+    /// Not a member any more.
+    pub removed: BTreeSet<Uuid>,
+    /// There were more.
+    pub truncated: bool,
+}
+
+impl MembersChange {
+    fn add(&mut self, ids: &[Uuid]) {
+        for id in ids {
+            // Whoever is removed and added again by the same request was a member all the time.
+            if !self.removed.remove(id) {
+                self.truncated |= !listed(&mut self.added, *id);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, ids: &[Uuid]) {
+        for id in ids {
+            if !self.added.remove(id) {
+                self.truncated |= !listed(&mut self.removed, *id);
+            }
+        }
+    }
+}
+
+/// Whether there was room for it.
+fn listed(ids: &mut BTreeSet<Uuid>, id: Uuid) -> bool {
+    let room = ids.len() < MOST_LISTED;
+    if room {
+        ids.insert(id);
+    }
+    room
+}
+
+/// Direct members of a group, as many as [`MembersChange`] lists and one more.
+pub(super) async fn listed_members(
+    txn: &DatabaseTransaction,
+    tenant: TenantId,
+    group: Uuid,
+) -> Result<Vec<Uuid>> {
+    let query = member::Entity::in_tenant(tenant)
+        .filter(member::Column::GroupId.eq(group))
+        .order_by_asc(member::Column::MemberId)
+        .limit(MOST_LISTED as u64 + 1)
+        .select_only()
+        .column(member::Column::MemberId);
+    Ok(query.into_tuple().all(txn).await?)
 }
 
 impl<'t> Rows<'t> {
@@ -44,7 +100,16 @@ impl<'t> Rows<'t> {
         version: i64,
         at: Timestamp,
     ) -> Self {
-        Self { txn, author, group, version, at, position: None, warnings: Vec::new() }
+        Self {
+            txn,
+            author,
+            group,
+            version,
+            at,
+            position: None,
+            warnings: Vec::new(),
+            change: MembersChange::default(),
+        }
     }
 
     pub(super) async fn run(&mut self, steps: &[Step]) -> Result<()> {
@@ -76,9 +141,11 @@ impl<'t> Rows<'t> {
                     member::Column::MemberId,
                     member::Column::MemberType,
                     member::Column::AddedAt,
+                    member::Column::RequestId,
                 ])
                 .on_conflict(OnConflict::new().do_nothing().to_owned())
                 .returning_col(member::Column::MemberId);
+            let request_id = Some(&self.author.request_id).filter(|id| !id.is_empty());
             let mut any = false;
             for id in chunk {
                 let Some(member_type) = types.get(id).copied().unwrap_or(Some(MemberType::Unknown)) else {
@@ -97,11 +164,13 @@ impl<'t> Rows<'t> {
                     (*id).into(),
                     (member_type as i16).into(),
                     self.at.micros().into(),
+                    request_id.cloned().into(),
                 ]);
             }
             if any {
                 let added = self.returned(self.txn.query_all(&insert).await?)?;
-                self.log("members.added", &added).await?;
+                self.change.add(&added);
+                self.log(Change::MembersAdded, &added).await?;
             }
         }
         Ok(())
@@ -153,17 +222,20 @@ impl<'t> Rows<'t> {
             .and_where(which)
             .returning_col(member::Column::MemberId);
         let removed = self.returned(self.txn.query_all(&delete).await?)?;
-        self.log("members.removed", &removed).await
+        self.change.remove(&removed);
+        self.log(Change::MembersRemoved, &removed).await
     }
 
     async fn remove_all(&mut self) -> Result<()> {
+        let removed = listed_members(self.txn, self.author.tenant, self.group).await?;
+        self.change.remove(&removed);
         let removed = member::Entity::delete_many()
             .filter(member::Column::TenantId.eq(self.author.tenant.uuid()))
             .filter(member::Column::GroupId.eq(self.group))
             .exec(self.txn)
             .await?;
         if removed.rows_affected > 0 {
-            self.append("members.removed", json!({ "all": true, "count": removed.rows_affected })).await?;
+            self.append(Change::Emptied(removed.rows_affected)).await?;
         }
         Ok(())
     }
@@ -200,15 +272,15 @@ impl<'t> Rows<'t> {
         Ok(ids)
     }
 
-    async fn log(&mut self, kind: &'static str, ids: &[Uuid]) -> Result<()> {
-        for ids in ids.chunks(IDS_PER_ENTRY) {
-            self.append(kind, json!({ "ids": ids })).await?;
+    async fn log(&mut self, change: fn(Vec<Uuid>) -> Change, ids: &[Uuid]) -> Result<()> {
+        for ids in ids.chunks(IDS_PER_ROW) {
+            self.append(change(ids.to_vec())).await?;
         }
         Ok(())
     }
 
-    async fn append(&mut self, kind: &'static str, payload: Value) -> Result<()> {
-        let event = Event { resource: self.group, version: self.version, kind, payload, at: self.at };
+    async fn append(&mut self, change: Change) -> Result<()> {
+        let event = Event { resource: self.group, version: self.version, change, at: self.at };
         self.position = Some(log::append(self.txn, self.author, event).await?);
         Ok(())
     }

@@ -14,14 +14,19 @@
 //! group. They change how many groups there are memberships in, which may be very many; the version says that the group
 //! itself was changed. The change log has a row for each all the same.
 
+mod batch;
 pub mod entity;
+mod explain;
 mod groups;
+mod indexed;
 mod list;
-mod log;
+pub(crate) mod log;
 mod members;
+mod pages;
 mod projection;
 mod purge;
 mod queries;
+pub(crate) mod reconcile;
 mod walk;
 
 use platform::clock::{Clock, Timestamp};
@@ -30,14 +35,17 @@ use platform::db::changelog::Position;
 use platform::fairness::PerTenant;
 use platform::ids::TenantId;
 use platform::{Error, Result};
-use scim::{ErrorKind, Warning};
+use scim::{Difference, ErrorKind, Warning};
 use sea_orm::{DbErr, SqlErr};
 
+pub use batch::Outcome;
+pub use explain::Edge;
 pub use groups::Patch;
 pub use list::Sorting;
+pub use members::MembersChange;
 pub(crate) use projection::apply as apply_user;
 pub use queries::{GroupEntry, MemberEntry};
-pub use walk::WalkedMember;
+pub use walk::{MemberWalk, WalkedMember};
 
 /// Ids per statement: each is one of a statement's bind parameters, of which SQLite takes 32,766.
 const CHUNK: usize = 500;
@@ -64,6 +72,11 @@ impl Store {
     /// When a change happens. `meta` shows milliseconds, so that is what is stored: what a client read it can compare with.
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.clock.now().micros().div_euclid(1000) * 1000)
+    }
+
+    /// What time it is, seconds since the Unix epoch.
+    pub fn seconds(&self) -> i64 {
+        self.clock.now().seconds()
     }
 
     /// The revision that whatever is read from now on includes, at least.
@@ -93,6 +106,21 @@ pub struct Written {
     pub revision: Position,
     /// What was skipped.
     pub warnings: Vec<Warning>,
+    /// What became different in its attributes.
+    pub changes: Vec<Difference>,
+    /// Who came and who went.
+    pub members: MembersChange,
+}
+
+/// A group that is gone.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// Of this write.
+    pub revision: Position,
+    /// What it was.
+    pub changes: Vec<Difference>,
+    /// Who was a member.
+    pub members: MembersChange,
 }
 
 /// A row that breaks a unique index, in words of the domain.

@@ -5,10 +5,9 @@ use platform::clock::Timestamp;
 use platform::db::changelog::Position;
 use platform::db::purged;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
-use serde_json::json;
 
 use super::Store;
-use super::log::{self, Event};
+use super::log::{self, Change, Event};
 use crate::domain::user::UserState;
 
 impl Store {
@@ -23,7 +22,7 @@ impl Store {
                 let state = state.clone();
                 Box::pin(async move {
                     let position = apply(txn, &state, at).await?;
-                    log::position_or_latest(txn, position).await
+                    log::position_or_latest(txn, state.tenant, position).await
                 })
             })
             .await
@@ -40,6 +39,10 @@ pub(crate) async fn apply(
     if purged::contains(txn, state.tenant).await? {
         return Ok(None);
     }
+    let mut position = None;
+    if state.facts.is_some() && state.version > 1 {
+        position = leave_what_a_race_left(txn, state, at).await?;
+    }
     let applied = upsert(txn, state).await?;
     let key = [Value::from(state.tenant.uuid()), state.id.uuid().into()];
     if state.facts.is_some() {
@@ -52,19 +55,41 @@ pub(crate) async fn apply(
         execute(txn, "DELETE FROM group_members WHERE tenant_id = $1 AND member_id = $2", key).await?;
     }
     if !applied {
-        return Ok(None);
+        return Ok(position);
     }
     let event = Event {
         resource: state.id.uuid(),
         version: state.version,
-        kind: "user.projected",
-        payload: json!({
-            "deleted": state.facts.is_none(),
-            "active": state.facts.as_ref().is_some_and(|facts| facts.active),
-        }),
+        change: Change::UserProjected {
+            deleted: state.facts.is_none(),
+            active: state.facts.as_ref().is_some_and(|facts| facts.active),
+        },
         at,
     };
     log::append_derived(txn, state.tenant, event).await.map(Some)
+}
+
+/// A user that was deleted and comes back is a member of nothing. Its rows went when it was deleted, but for one that was written
+/// at that very moment: it goes now, and the log says so, for whoever follows it may have kept the membership.
+async fn leave_what_a_race_left(
+    txn: &DatabaseTransaction,
+    state: &UserState,
+    at: Timestamp,
+) -> Result<Option<Position>> {
+    let sql = "DELETE FROM group_members WHERE tenant_id = $1 AND member_id = $2 AND EXISTS ( \
+             SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.user_id = $2 AND u.deleted AND u.version < $3) \
+         RETURNING group_id";
+    let values = [state.tenant.uuid().into(), state.id.uuid().into(), state.version.into()];
+    let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
+    let mut position = None;
+    for row in txn.query_all_raw(statement).await? {
+        let group: uuid::Uuid = row.try_get("", "group_id")?;
+        let change = Change::MembersRemoved(vec![state.id.uuid()]);
+        // The version of the group says that the group itself was changed: it was not.
+        let event = Event { resource: group, version: 0, change, at };
+        position = Some(log::append_derived(txn, state.tenant, event).await?);
+    }
+    Ok(position)
 }
 
 /// Whether the change was news.
@@ -72,7 +97,8 @@ async fn upsert(txn: &DatabaseTransaction, state: &UserState) -> Result<bool> {
     let facts = state.facts.as_ref();
     let user_name = facts.map(|facts| facts.user_name.clone()).unwrap_or_default();
     let team_ids = facts.map(|facts| facts.team_ids.clone()).unwrap_or_default();
-    let values: [Value; 11] = [
+    let team_slugs = facts.map(|facts| facts.team_slugs.clone()).unwrap_or_default();
+    let values: [Value; 12] = [
         state.tenant.uuid().into(),
         state.id.uuid().into(),
         state.version.into(),
@@ -84,14 +110,15 @@ async fn upsert(txn: &DatabaseTransaction, state: &UserState) -> Result<bool> {
         facts.is_some_and(|facts| facts.active).into(),
         facts.and_then(|facts| facts.role.clone()).into(),
         serde_json::Value::from(team_ids).into(),
+        serde_json::Value::from(team_slugs).into(),
     ];
     let sql = "INSERT INTO users (tenant_id, user_id, version, deleted, user_name_key, user_name, external_id, display_name, active, \
-             role, team_ids) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             role, team_ids, team_slugs) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (tenant_id, user_id) DO UPDATE SET version = excluded.version, deleted = excluded.deleted, \
              user_name_key = excluded.user_name_key, user_name = excluded.user_name, \
              external_id = excluded.external_id, display_name = excluded.display_name, active = excluded.active, \
-             role = excluded.role, team_ids = excluded.team_ids \
+             role = excluded.role, team_ids = excluded.team_ids, team_slugs = excluded.team_slugs \
          WHERE users.version < excluded.version";
     Ok(execute(txn, sql, values).await? > 0)
 }

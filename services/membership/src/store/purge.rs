@@ -5,7 +5,7 @@ use platform::db::purged;
 use platform::ids::TenantId;
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::Store;
+use super::{Store, log};
 
 /// Rows per transaction, so that others get their turn in between.
 const BATCH: u64 = 5000;
@@ -46,6 +46,9 @@ impl Store {
                 }
             }
         }
+        // Whoever follows the log learns it by this row, the only one that is left.
+        let at = self.now();
+        self.db.write(move |txn| Box::pin(async move { log::append_end(txn, tenant, at).await })).await?;
         Ok(())
     }
 }

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::entity::{InTenant, group, user};
 use super::{MEMBER_PAGE, Store};
 use crate::domain::nesting::{self, Placed};
-use crate::domain::refs::{Depth, GroupRef, UserRef};
+use crate::domain::refs::{Depth, GroupRef, TeamRef, UserRef};
 
 /// A user of the projection that exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserEntry {
     /// Who.
     pub id: Uuid,
@@ -40,9 +40,9 @@ pub struct GroupEntry {
 
 /// A row of `group_members`.
 #[derive(FromQueryResult)]
-struct Membership {
-    member: Uuid,
-    container: Uuid,
+pub(super) struct Membership {
+    pub(super) member: Uuid,
+    pub(super) container: Uuid,
 }
 
 #[derive(FromQueryResult)]
@@ -78,7 +78,7 @@ pub struct MemberEntry {
 }
 
 /// The groups above a member, each once.
-const UP: &str = r#"WITH RECURSIVE up(group_id) AS (
+pub(super) const UP: &str = r#"WITH RECURSIVE up(group_id) AS (
     SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id = $2
     UNION
     SELECT m.group_id FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
@@ -113,6 +113,19 @@ impl Store {
             }
             _ => Err(ambiguous("user", what)),
         }
+    }
+
+    /// Whether the user is in the team. Teams are identity's: one that does not exist has nobody in it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn is_in_team(&self, tenant: TenantId, user: Uuid, team: &TeamRef) -> Result<bool> {
+        let texts = |column: &serde_json::Value| -> Vec<String> {
+            let texts = column.as_array().into_iter().flatten();
+            texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        let user = self.users_now(tenant, vec![user]).await?.pop();
+        Ok(user.is_some_and(|user| team.is_among(&texts(&user.team_ids), &texts(&user.team_slugs))))
     }
 
     /// The group of that name.

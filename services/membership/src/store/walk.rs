@@ -76,6 +76,37 @@ impl Store {
         Ok(walk)
     }
 
+    /// Those of these users that count, in this order; with each id stands whether it is a member of the group itself.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn walked_members(
+        &self,
+        tenant: TenantId,
+        ids: &[(Uuid, bool)],
+        include_inactive: bool,
+    ) -> Result<Vec<WalkedMember>> {
+        let mut users = HashMap::with_capacity(ids.len());
+        for chunk in ids.chunks(CHUNK) {
+            let mut query = user::Entity::in_tenant(tenant)
+                .filter(user::Column::UserId.is_in(chunk.iter().map(|(id, _)| *id)))
+                .filter(user::Column::Deleted.eq(false));
+            if !include_inactive {
+                query = query.filter(user::Column::Active.eq(true));
+            }
+            for user in query.all(self.db.read()).await? {
+                users.insert(user.user_id, user);
+            }
+        }
+        let mut walked = Vec::with_capacity(users.len());
+        for (id, direct) in ids {
+            if let Some(user) = users.remove(id) {
+                walked.push(WalkedMember { user, direct: *direct });
+            }
+        }
+        Ok(walked)
+    }
+
     /// The groups below a group, each once, in no order; in a cycle the group itself too.
     async fn nested_groups(&self, tenant: TenantId, group: Uuid) -> Result<Vec<Uuid>> {
         let sql = "WITH RECURSIVE down(group_id) AS ( \
@@ -123,13 +154,7 @@ impl MemberWalk {
             self.next.pop();
             self.advance(index).await?;
         }
-        let mut users = self.users(&ids).await?;
-        let mut run = Vec::with_capacity(users.len());
-        for (id, direct) in ids {
-            if let Some(user) = users.remove(&id) {
-                run.push(WalkedMember { user, direct });
-            }
-        }
+        let run = self.store.walked_members(self.tenant, &ids, self.include_inactive).await?;
         Ok(Some((run, last)))
     }
 
@@ -156,21 +181,5 @@ impl MemberWalk {
             self.next.push(Reverse((id, index)));
         }
         Ok(())
-    }
-
-    async fn users(&self, ids: &[(Uuid, bool)]) -> Result<HashMap<Uuid, user::Model>> {
-        let mut users = HashMap::with_capacity(ids.len());
-        for chunk in ids.chunks(CHUNK) {
-            let mut query = user::Entity::in_tenant(self.tenant)
-                .filter(user::Column::UserId.is_in(chunk.iter().map(|(id, _)| *id)))
-                .filter(user::Column::Deleted.eq(false));
-            if !self.include_inactive {
-                query = query.filter(user::Column::Active.eq(true));
-            }
-            for user in query.all(self.store.db.read()).await? {
-                users.insert(user.user_id, user);
-            }
-        }
-        Ok(users)
     }
 }

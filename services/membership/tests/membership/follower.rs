@@ -45,6 +45,7 @@ impl Changes for BrokenLog {
             answers.push(Ok(WatchChangesResponse {
                 cursor: (at + 1).to_string(),
                 change: Some(change.clone()),
+                is_reset: false,
             }));
         }
         if answers.len() == PER_CONNECTION {

@@ -22,6 +22,7 @@ use proto::membership::v1::projection_client::ProjectionClient;
 use proto::membership::v1::tenant_data_client::TenantDataClient;
 use proto::membership::v1::{self as v1, get_group_response, group_ref, list_groups_response, user_ref};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 /// The key pair of RFC 8032, section 7.1, test 1.
 const SECRET: &str =
@@ -69,12 +70,25 @@ pub struct App {
     pub tenant: TenantId,
     pub dialect: common::Dialect,
     pub token: String,
+    pub request_id: String,
 }
 
 pub fn app(db: Database) -> App {
+    app_until(db, CancellationToken::new())
+}
+
+/// The same, whose endless streams end when `stop` is cancelled.
+pub fn app_until(db: Database, stop: CancellationToken) -> App {
+    app_of(&service(db).with_stop(stop))
+}
+
+pub fn service(db: Database) -> Service {
     let cursors = Cursors::new(&"a key of the tests".into());
     let page_size = PageSize { default: 10, max: 50 };
-    let service = Service::new(db, Clock::system(), cursors).with_page_size(page_size);
+    Service::new(db, Clock::system(), cursors).with_page_size(page_size)
+}
+
+pub fn app_of(service: &Service) -> App {
     let verifier = Verifier::new(Keys, Clock::system());
     let transport = in_process(platform::server::stack(service.routes(), verifier));
     App::of(transport)
@@ -84,7 +98,7 @@ impl App {
     fn of(transport: Transport) -> Self {
         let tenant = TenantId::new(&Clock::system());
         let token = token(&tenant.to_string(), "scim memberships:read admin internal");
-        Self { transport, tenant, dialect: common::Dialect::Entra, token }
+        Self { transport, tenant, dialect: common::Dialect::Entra, token, request_id: "test".into() }
     }
 
     /// Another tenant of the same service.
@@ -118,7 +132,7 @@ impl App {
 
     pub fn context(&self) -> Option<common::Context> {
         let tenant_id = self.tenant.to_string();
-        Some(common::Context { tenant_id, dialect: self.dialect.into(), request_id: "test".into() })
+        Some(common::Context { tenant_id, dialect: self.dialect.into(), request_id: self.request_id.clone() })
     }
 
     pub async fn create(&self, body: Value) -> Result<v1::CreateGroupResponse> {
@@ -217,6 +231,7 @@ impl App {
             active: true,
             role: String::new(),
             team_ids: Vec::new(),
+            team_slugs: Vec::new(),
         }
     }
 
@@ -251,7 +266,7 @@ impl App {
             user: Some(v1::UserRef { r#ref: Some(user) }),
             group: Some(v1::GroupRef { r#ref: Some(group) }),
             depth: depth.into(),
-            include_inactive: false,
+            ..Default::default()
         };
         Ok(self.memberships().check(self.request(request)).await?.into_inner().member)
     }
@@ -275,6 +290,7 @@ impl App {
             depth: depth.into(),
             include_inactive,
             after_cursor: after_cursor.into(),
+            consistency: None,
         };
         let runs: Vec<v1::ListGroupMembersResponse> = self
             .memberships()
@@ -322,6 +338,23 @@ pub struct Listed {
 impl Listed {
     pub fn ids(&self) -> Vec<String> {
         self.groups.iter().map(|(group, _)| group.id.clone()).collect()
+    }
+}
+
+/// Small numbers in an order that a seed decides.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Below `sides`.
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 11) % sides as u64).unwrap()
     }
 }
 

@@ -21,7 +21,7 @@ impl Admins for Api {
     ) -> Result<Response<CreateAdminResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let label = request.into_inner().label;
         let (admin, secret) = self.authority.create_admin(label, deed).await.map_err(status)?;
         Ok(Response::new(CreateAdminResponse {
@@ -45,7 +45,7 @@ impl Admins for Api {
     ) -> Result<Response<RevokeAdminResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let id: Result<CredentialId, Error> = request.get_ref().id.parse();
         let admin = self.authority.revoke_admin(id?, deed).await.map_err(status)?;
         Ok(Response::new(RevokeAdminResponse { admin: Some(encode::admin(admin)) }))

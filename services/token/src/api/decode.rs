@@ -6,6 +6,8 @@ use proto::token::v1 as pb;
 
 use crate::domain::change::Change;
 use crate::domain::dialect::Choice;
+use crate::domain::issuer::{Federation, Pins};
+use crate::domain::settings::Limits;
 use crate::domain::tenant::State;
 
 /// The name of a dialect that a client may be recognised as.
@@ -45,7 +47,54 @@ pub(super) fn change(request: pb::UpdateTenantRequest) -> Result<Change> {
             return Err(Error::invalid_value(detail).with_attribute("dialect_setting"));
         }
     };
-    let pb::SettingsChange { groups, user_create, user_update, user_delete } = settings.unwrap_or_default();
+    let pb::SettingsChange {
+        groups,
+        user_create,
+        user_update,
+        user_delete,
+        lock_local_changes,
+        keep_deleted_days,
+        log_retention_days,
+        limits,
+    } = settings.unwrap_or_default();
+    let limits = limits.map(|pb::Limits { requests_per_second, burst, concurrent }| Limits {
+        requests_per_second,
+        burst,
+        concurrent,
+    });
     let expected_version = Some(expected_version).filter(|version| *version != 0);
-    Ok(Change { expected_version, state, dialect, groups, user_create, user_update, user_delete })
+    Ok(Change {
+        expected_version,
+        state,
+        dialect,
+        groups,
+        user_create,
+        user_update,
+        user_delete,
+        lock_local_changes,
+        keep_deleted_days,
+        log_retention_days,
+        limits,
+    })
+}
+
+pub(super) fn federation(federation: pb::Federation) -> Federation {
+    let pb::Federation { issuer, audience, subject } = federation;
+    Federation { issuer, audience, subject }
+}
+
+/// What a token of a trusted issuer must say, and the label.
+pub(super) fn issuer(issuer: pb::TrustedIssuer) -> (String, Pins) {
+    let pb::TrustedIssuer {
+        id: _,
+        tenant_id: _,
+        label,
+        issuer,
+        audience,
+        directory_id,
+        app_id,
+        subject,
+        created_at_us: _,
+    } = issuer;
+    (label, Pins { issuer, audience, directory_id, app_id, subject })
 }

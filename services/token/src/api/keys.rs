@@ -28,7 +28,7 @@ impl Keys for Api {
     ) -> Result<Response<RotateSigningKeyResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let signs_from_us = match self.authority.rotate_signing_key(deed).await.map_err(status)? {
             Rotation::Add { generation: _, signs_from } => signs_from.micros(),
             Rotation::UnderWay => 0,

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{Api, status};
-use crate::domain::authority::IssueError;
+use crate::domain::authority::{Grant, IssueError};
 
 #[tonic::async_trait]
 impl OAuth for Api {
@@ -18,9 +18,23 @@ impl OAuth for Api {
         &self,
         request: Request<IssueTokenRequest>,
     ) -> Result<Response<IssueTokenResponse>, Status> {
-        let IssueTokenRequest { client_id, client_secret, scope } = request.into_inner();
-        let secret = SecretString::from(client_secret);
-        let issued = self.authority.issue(&client_id, &secret, &scope).await.map_err(refusal)?;
+        let IssueTokenRequest {
+            client_id,
+            client_secret,
+            scope,
+            client_assertion,
+            client_assertion_type,
+            audiences,
+        } = request.into_inner();
+        let grant = Grant {
+            client_id,
+            secret: SecretString::from(client_secret),
+            scope,
+            assertion: SecretString::from(client_assertion),
+            assertion_type: client_assertion_type,
+            audiences,
+        };
+        let issued = self.authority.issue(grant).await.map_err(refusal)?;
         Ok(Response::new(IssueTokenResponse {
             access_token: issued.access_token,
             expires_in_s: issued.expires_in_s,
@@ -37,7 +51,14 @@ fn refusal(error: IssueError) -> Status {
             Code::Unauthenticated,
             ErrorKind::Unauthenticated,
             "invalid_client",
-            "the client is unknown, its secret is wrong, or its tenant is not in service".to_owned(),
+            "the client is unknown, its secret or assertion is wrong, or its tenant is not in service"
+                .to_owned(),
+        ),
+        IssueError::InvalidAssertion(wrong) => (
+            Code::Unauthenticated,
+            ErrorKind::Unauthenticated,
+            "invalid_client",
+            format!("the client_assertion is not taken: {wrong}"),
         ),
         IssueError::InvalidRequest(detail) => {
             (Code::InvalidArgument, ErrorKind::InvalidValue, "invalid_request", detail.to_owned())

@@ -6,14 +6,16 @@ use platform::ids::TenantId;
 use proto::token::v1::get_tenant_request::Tenant as By;
 use proto::token::v1::tenants_server::Tenants;
 use proto::token::v1::{
-    CreateTenantRequest, CreateTenantResponse, DeleteTenantRequest, DeleteTenantResponse, GetTenantRequest,
-    GetTenantResponse, ListTenantsRequest, ListTenantsResponse, PinDialectRequest, PinDialectResponse,
-    PurgeTenantRequest, PurgeTenantResponse, UpdateTenantRequest, UpdateTenantResponse,
+    CreateTenantRequest, CreateTenantResponse, DeleteTenantRequest, DeleteTenantResponse, DisableScimRequest,
+    DisableScimResponse, EnableScimRequest, EnableScimResponse, GetTenantRequest, GetTenantResponse,
+    ListTenantsRequest, ListTenantsResponse, PinDialectRequest, PinDialectResponse, PurgeTenantRequest,
+    PurgeTenantResponse, UpdateTenantRequest, UpdateTenantResponse,
 };
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use super::{Api, decode, encode, page, status};
+use crate::domain::authority::NewCredential;
 
 #[tonic::async_trait]
 impl Tenants for Api {
@@ -23,7 +25,7 @@ impl Tenants for Api {
     ) -> Result<Response<CreateTenantResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let CreateTenantRequest { name, preset } = request.get_ref();
         let created = self.authority.create_tenant(name, preset, deed).await.map_err(status)?;
         let (tenant, credential, secret) = created;
@@ -73,7 +75,7 @@ impl Tenants for Api {
     ) -> Result<Response<UpdateTenantResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let request = request.into_inner();
         let id = request.id.parse()?;
         let change = decode::change(request)?;
@@ -87,11 +89,39 @@ impl Tenants for Api {
     ) -> Result<Response<PinDialectResponse>, Status> {
         let caller = caller(&request)?;
         let tenant = caller.authorize(Scope::Scim, &request.get_ref().tenant_id)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let name = decode::dialect(request.get_ref().dialect())?;
         let sign = &request.get_ref().sign;
         let tenant = self.authority.pin_dialect(tenant, name, sign, deed).await.map_err(status)?;
         Ok(Response::new(PinDialectResponse { tenant: Some(encode::tenant(tenant)) }))
+    }
+
+    async fn enable_scim(
+        &self,
+        request: Request<EnableScimRequest>,
+    ) -> Result<Response<EnableScimResponse>, Status> {
+        let caller = caller(&request)?;
+        let tenant = caller.authorize(Scope::Admin, &request.get_ref().tenant_id)?;
+        let deed = self.deed(&request, caller);
+        let EnableScimRequest { tenant_id: _, label, expires_at_us } = request.into_inner();
+        let new = NewCredential { tenant, label, expires_at_us };
+        let (tenant, credential, secret) = self.authority.enable_scim(new, deed).await.map_err(status)?;
+        Ok(Response::new(EnableScimResponse {
+            tenant: Some(encode::tenant(tenant)),
+            secret: secret.expose_secret().to_owned(),
+            credential: Some(encode::credential(credential)),
+        }))
+    }
+
+    async fn disable_scim(
+        &self,
+        request: Request<DisableScimRequest>,
+    ) -> Result<Response<DisableScimResponse>, Status> {
+        let caller = caller(&request)?;
+        let tenant = caller.authorize(Scope::Admin, &request.get_ref().tenant_id)?;
+        let deed = self.deed(&request, caller);
+        let tenant = self.authority.disable_scim(tenant, deed).await.map_err(status)?;
+        Ok(Response::new(DisableScimResponse { tenant: Some(encode::tenant(tenant)) }))
     }
 
     async fn delete_tenant(
@@ -100,7 +130,7 @@ impl Tenants for Api {
     ) -> Result<Response<DeleteTenantResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         let tenant =
             self.authority.delete_tenant(request.get_ref().id.parse()?, deed).await.map_err(status)?;
         Ok(Response::new(DeleteTenantResponse { tenant: Some(encode::tenant(tenant)) }))
@@ -112,7 +142,7 @@ impl Tenants for Api {
     ) -> Result<Response<PurgeTenantResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let deed = self.authority.deed(caller.subject());
+        let deed = self.deed(&request, caller);
         self.authority.purge_tenant(request.get_ref().id.parse()?, deed).await.map_err(status)?;
         Ok(Response::new(PurgeTenantResponse {}))
     }

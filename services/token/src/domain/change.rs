@@ -1,12 +1,13 @@
 //! A change of a tenant by an administrator, field by field.
 
-use std::collections::BTreeMap;
-
 use platform::{Error, Result};
 use scim::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::dialect::{Choice, Dialect};
+use super::settings::{
+    Limits, RoleAndTeams, Settings, UserActions, check_keep_deleted_days, check_log_retention_days,
+};
 use super::tenant::{State, Tenant};
 
 /// What is to be otherwise: `None` leaves it as it is.
@@ -26,6 +27,14 @@ pub struct Change {
     pub user_update: Option<bool>,
     /// Whether the client may delete users.
     pub user_delete: Option<bool>,
+    /// Whether adding and deleting people elsewhere than by SCIM is refused.
+    pub lock_local_changes: Option<bool>,
+    /// For how many days a user that SCIM deleted can be restored.
+    pub keep_deleted_days: Option<i32>,
+    /// For how many days the provisioning log is kept.
+    pub log_retention_days: Option<i32>,
+    /// How much the client may ask: all three limits.
+    pub limits: Option<Limits>,
 }
 
 impl Change {
@@ -37,9 +46,22 @@ impl Change {
     /// The tenant as it is after the change, one version on; the same version when nothing changes.
     ///
     /// # Errors
-    /// `VersionMismatch`; `Conflict` when the tenant is being deleted, from where nothing leads back.
+    /// `InvalidValue` for a number out of bounds; `VersionMismatch`; `Conflict` when the tenant is being deleted, from where
+    /// nothing leads back.
     pub fn apply(&self, tenant: &Tenant) -> Result<Tenant> {
-        let Self { expected_version, state, dialect, groups, user_create, user_update, user_delete } = self;
+        let Self {
+            expected_version,
+            state,
+            dialect,
+            groups,
+            user_create,
+            user_update,
+            user_delete,
+            lock_local_changes,
+            keep_deleted_days,
+            log_retention_days,
+            limits,
+        } = self;
         if let Some(expected) = expected_version.filter(|expected| *expected != tenant.version) {
             let detail = format!(
                 "the tenant has version {}, not {expected}: read it again and decide anew",
@@ -53,6 +75,16 @@ impl Change {
         set(&mut after.settings.users.create, user_create);
         set(&mut after.settings.users.update, user_update);
         set(&mut after.settings.users.delete, user_delete);
+        set(&mut after.settings.lock_local_changes, lock_local_changes);
+        if let Some(days) = *keep_deleted_days {
+            after.settings.keep_deleted_days = check_keep_deleted_days(days)?;
+        }
+        if let Some(days) = *log_retention_days {
+            after.settings.log_retention_days = check_log_retention_days(days)?;
+        }
+        if let Some(limits) = *limits {
+            after.settings.limits = limits.check()?;
+        }
         after.state = state.unwrap_or(after.state);
         if let Some(choice) = dialect {
             after.dialect = Dialect::chosen(*choice);
@@ -73,38 +105,58 @@ pub fn being_deleted() -> Error {
     Error::new(ErrorKind::Conflict, "the tenant is being deleted")
 }
 
-/// For the audit: what a change made different, before and after. No secret is part of a tenant.
-pub fn difference(before: &Tenant, after: &Tenant) -> (Value, Value) {
-    let (old, new) = (facts(before), facts(after));
-    let mut different = (Map::new(), Map::new());
-    for (name, value) in &new {
-        if old.get(name) != Some(value) {
-            different.0.insert((*name).to_owned(), old.get(name).cloned().unwrap_or_default());
-            different.1.insert((*name).to_owned(), value.clone());
-        }
-    }
-    (different.0.into(), different.1.into())
-}
-
-fn facts(tenant: &Tenant) -> BTreeMap<&'static str, Value> {
-    let Tenant { id: _, name, state, preset, dialect, scim_path, settings, version: _, created_at: _ } =
-        tenant;
+/// For the audit: all that is worth knowing of a tenant. No secret is part of it.
+pub fn facts(tenant: &Tenant) -> Map<String, Value> {
+    let Tenant {
+        id: _,
+        name,
+        state,
+        preset,
+        dialect,
+        scim_path,
+        settings,
+        scim_enabled,
+        scim_enabled_at,
+        version: _,
+        created_at: _,
+    } = tenant;
+    let Settings {
+        groups,
+        lock_local_changes,
+        keep_deleted_days,
+        log_retention_days,
+        limits,
+        users,
+        role_and_teams,
+    } = settings;
+    let Limits { requests_per_second, burst, concurrent } = limits;
+    let UserActions { create, update, delete } = users;
     let recognised =
         dialect.recognised.as_ref().map(|found| json!({"dialect": dialect.name, "sign": found.sign}));
-    BTreeMap::from([
+    let extension = role_and_teams.as_ref().map(|RoleAndTeams { extension }| extension.as_str());
+    let facts: [(&str, Value); 17] = [
         ("name", name.as_str().into()),
         ("state", state.name().into()),
         ("preset", preset.as_str().into()),
         ("dialect", dialect.choice().into()),
         ("recognised", recognised.into()),
         ("scim_path", scim_path.as_str().into()),
-        ("groups", settings.groups.into()),
-        ("user_create", settings.users.create.into()),
-        ("user_update", settings.users.update.into()),
-        ("user_delete", settings.users.delete.into()),
-        ("lock_local_changes", settings.lock_local_changes.into()),
-        ("role_and_teams", settings.role_and_teams.as_ref().map(|it| it.extension.clone()).into()),
-    ])
+        ("scim_enabled", (*scim_enabled).into()),
+        ("scim_enabled_at_us", scim_enabled_at.micros().into()),
+        ("groups", (*groups).into()),
+        ("user_create", (*create).into()),
+        ("user_update", (*update).into()),
+        ("user_delete", (*delete).into()),
+        ("lock_local_changes", (*lock_local_changes).into()),
+        ("keep_deleted_days", (*keep_deleted_days).into()),
+        ("log_retention_days", (*log_retention_days).into()),
+        (
+            "limits",
+            json!({"requests_per_second": requests_per_second, "burst": burst, "concurrent": concurrent}),
+        ),
+        ("role_and_teams", extension.into()),
+    ];
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 #[cfg(test)]
@@ -113,9 +165,14 @@ mod tests {
     use platform::ids::TenantId;
 
     use super::*;
+    use crate::domain::audit;
     use crate::domain::dialect::recognition;
     use crate::domain::preset;
     use crate::domain::tenant::Name;
+
+    fn difference(before: &Tenant, after: &Tenant) -> (Value, Value) {
+        audit::difference(facts(before).into(), facts(after).into())
+    }
 
     fn tenant() -> Tenant {
         let name = Name::parse("Contoso").unwrap();

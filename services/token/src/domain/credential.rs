@@ -5,6 +5,7 @@ use std::time::Duration;
 use platform::clock::Timestamp;
 use platform::ids::{CredentialId, TenantId};
 use platform::{Error, Result};
+use serde_json::{Value, json};
 
 /// The most live secrets of a tenant.
 pub const MAX_LIVE: usize = 20;
@@ -28,6 +29,46 @@ pub struct Credential {
     pub last_used_at: Option<Timestamp>,
     /// It is dead since then.
     pub revoked_at: Option<Timestamp>,
+    /// The secret it was made to replace, and how that went.
+    pub rotation: Option<Rotation>,
+}
+
+/// One secret taking the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The secret that is replaced.
+    pub replaces: CredentialId,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a rotation is. The two ends are for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Both secrets work.
+    Started,
+    /// The secret that was to be replaced is revoked.
+    Completed,
+    /// The successor is revoked.
+    Cancelled,
+}
+
+impl Stage {
+    const ALL: [Stage; 3] = [Stage::Started, Stage::Completed, Stage::Cancelled];
+
+    /// As it stands in the column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Started => "started",
+            Stage::Completed => "completed",
+            Stage::Cancelled => "cancelled",
+        }
+    }
+
+    /// The stage of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
 }
 
 impl Credential {
@@ -39,12 +80,48 @@ impl Credential {
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Self {
-        Self { id, tenant, label, created_at: now, expires_at, last_used_at: None, revoked_at: None }
+        Self {
+            id,
+            tenant,
+            label,
+            created_at: now,
+            expires_at,
+            last_used_at: None,
+            revoked_at: None,
+            rotation: None,
+        }
     }
 
     /// Whether it lets anybody in.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+    }
+
+    /// For the audit.
+    pub fn facts(&self) -> Value {
+        let Self {
+            id: _,
+            tenant: _,
+            label,
+            created_at: _,
+            expires_at,
+            last_used_at: _,
+            revoked_at,
+            rotation,
+        } = self;
+        json!({
+            "label": label,
+            "expires_at_us": expires_at.map(Timestamp::micros),
+            "revoked_at_us": revoked_at.map(Timestamp::micros),
+            "replaces": rotation.map(|it| it.replaces.to_string()),
+            "rotation": rotation.map(|it| it.stage.name()),
+        })
+    }
+
+    /// The secret that this one is about to replace.
+    pub fn replacing(&self) -> Option<CredentialId> {
+        let under_way = self.rotation.filter(|it| it.stage == Stage::Started && self.revoked_at.is_none());
+        under_way.map(|it| it.replaces)
     }
 }
 

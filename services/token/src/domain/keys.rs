@@ -4,7 +4,7 @@
 //! every replica has had time to see it; the key before it stays published until the last token it signed is dead.
 //!
 //! ```text
-//!                 rotate        +10 min         +10 min
+//!                 rotate        +10 min         +70 min
 //! generation 1  ──signs──────────┤ published ─────┤ gone
 //! generation 2      ├─ published ┤──signs────────────────
 //! ```
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use platform::auth::Claims;
+use platform::auth::SCIM_TOKEN_TTL_S;
 use platform::clock::{Clock, Timestamp};
 use platform::{Error, Result};
 
@@ -31,8 +31,8 @@ use super::secret::no_randomness;
 
 /// From publication to first use.
 pub const LEAD: Duration = Duration::from_secs(600);
-/// From the successor's first use to the end: a token's five minutes, and as much again for clocks that differ.
-const AFTERLIFE: Duration = Duration::from_secs(600);
+/// From the successor's first use to the end: the hour of a token for SCIM, and ten minutes more for clocks that differ.
+const AFTERLIFE: Duration = Duration::from_secs(SCIM_TOKEN_TTL_S.unsigned_abs() + 600);
 
 /// An Ed25519 private key in PKCS #8 version 1 is these bytes (RFC 8410, section 7) and the 32 bytes of the key.
 const PKCS8_PREFIX: [u8; 16] =
@@ -191,7 +191,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// `Internal` when the stored key is no Ed25519 key.
-    pub fn sign(&self, claims: &Claims) -> Result<String> {
+    pub fn sign(&self, claims: &impl serde::Serialize) -> Result<String> {
         jsonwebtoken::encode(&self.header, claims, &self.key).map_err(Error::internal)
     }
 }
@@ -228,8 +228,8 @@ mod tests {
             "the next key is published, the first still signs"
         );
         assert_eq!(generations(&ring, 10_000), (Some(2), 2, 0), "the first key's tokens live on");
-        assert_eq!(generations(&ring, 10_599), (Some(2), 2, 0));
-        assert_eq!(generations(&ring, 10_600), (Some(2), 1, 1));
+        assert_eq!(generations(&ring, 14_199), (Some(2), 2, 0));
+        assert_eq!(generations(&ring, 14_200), (Some(2), 1, 1));
     }
 
     #[test]

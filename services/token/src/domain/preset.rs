@@ -2,8 +2,9 @@
 //!
 //! To add one: write the file, name it in [`FILES`]. The tests check that every file reads.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::settings::Settings;
 use platform::{Error, Result};
 
 const FILES: [(&str, &str); 4] = [
@@ -31,39 +32,6 @@ pub struct Preset {
     pub settings: Settings,
 }
 
-/// A tenant's settings, as they rest in its row (JSON). What a later version wrote beside is read over, so that replicas
-/// of two versions can run on one database; that presets have nothing beside, a test checks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// Whether `/Groups` is offered.
-    pub groups: bool,
-    /// Whether adding and deleting people elsewhere than by SCIM is refused.
-    pub lock_local_changes: bool,
-    /// What the client may do to users.
-    pub users: UserActions,
-    /// The extension with role and teams, where the tenant has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role_and_teams: Option<RoleAndTeams>,
-}
-
-/// What a client may do to users; reading is always allowed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserActions {
-    /// POST.
-    pub create: bool,
-    /// PUT and PATCH.
-    pub update: bool,
-    /// DELETE.
-    pub delete: bool,
-}
-
-/// Where role and teams of a user stand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleAndTeams {
-    /// The URN of the extension schema that has `role` and `teams`.
-    pub extension: String,
-}
-
 /// The preset of that name; empty means the default, `entra`.
 ///
 /// # Errors
@@ -86,6 +54,7 @@ pub fn by_name(name: &str) -> Result<Preset> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::settings::{UserActions, check_keep_deleted_days, check_log_retention_days};
 
     #[test]
     fn every_file_reads_and_names_a_dialect_that_exists() {
@@ -97,12 +66,35 @@ mod tests {
         }
     }
 
+    /// What is not written has a default; what is written must be read.
     #[test]
     fn no_file_has_a_setting_that_nobody_reads() {
         for (name, file) in FILES {
             let written: toml::Table = toml::from_str(file).unwrap();
-            let read = toml::Value::try_from(by_name(name).unwrap().settings).unwrap();
-            assert_eq!(written["settings"], read, "{name}");
+            let read = toml::Table::try_from(by_name(name).unwrap().settings).unwrap();
+            assert_read("settings", written["settings"].as_table().unwrap(), &read, name);
+        }
+    }
+
+    fn assert_read(path: &str, written: &toml::Table, read: &toml::Table, file: &str) {
+        for (key, value) in written {
+            let path = format!("{path}.{key}");
+            match (value, read.get(key)) {
+                (toml::Value::Table(written), Some(toml::Value::Table(read))) => {
+                    assert_read(&path, written, read, file);
+                }
+                (value, found) => assert_eq!(Some(value), found, "{file}: {path}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_preset_sets_an_administrator_could_set() {
+        for (name, _) in FILES {
+            let settings = by_name(name).unwrap().settings;
+            settings.limits.check().unwrap();
+            check_keep_deleted_days(settings.keep_deleted_days).unwrap();
+            check_log_retention_days(settings.log_retention_days).unwrap();
         }
     }
 

@@ -90,13 +90,30 @@ pub struct Presented {
 /// # Errors
 /// When the operating system gives no random bytes.
 pub fn mint(kind: Kind, id: Uuid) -> Result<(SecretString, Hash)> {
-    let random = random_base62()?;
+    let random = base62(|bytes| getrandom::fill(bytes).map_err(no_randomness))?;
+    Ok(written(kind, id, &random))
+}
+
+/// Makes the secret for the row `id` from bytes that nobody can guess: the same bytes, the same secret.
+///
+/// # Errors
+/// What `fill` answers.
+pub fn derive(
+    kind: Kind,
+    id: Uuid,
+    fill: impl FnMut(&mut [u8]) -> Result<()>,
+) -> Result<(SecretString, Hash)> {
+    let random = base62(fill)?;
+    Ok(written(kind, id, &random))
+}
+
+fn written(kind: Kind, id: Uuid, random: &Zeroizing<String>) -> (SecretString, Hash) {
     let mut text = Zeroizing::new(format!("{}_{}_{}", kind.prefix(), id.simple(), random.as_str()));
     let checksum = checksum(&text);
     text.push('_');
     text.push_str(&checksum);
     let hash = hash(&text);
-    Ok((SecretString::from(text.as_str()), hash))
+    (SecretString::from(text.as_str()), hash)
 }
 
 /// Takes a secret apart; `None` unless it has our form and its checksum is right.
@@ -131,11 +148,12 @@ fn checksum(body: &str) -> String {
     digits.iter().copied().map(char::from).collect()
 }
 
-fn random_base62() -> Result<Zeroizing<String>> {
+/// 43 characters, each as likely as the other, of the random bytes that `fill` gives.
+fn base62(mut fill: impl FnMut(&mut [u8]) -> Result<()>) -> Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::with_capacity(RANDOM_LEN));
     let mut bytes = Zeroizing::new([0u8; 64]);
     loop {
-        getrandom::fill(bytes.as_mut_slice()).map_err(no_randomness)?;
+        fill(bytes.as_mut_slice())?;
         for byte in bytes.iter() {
             // 248 = 4 × 62: what lies above would make the first characters likelier.
             if *byte < 248 {

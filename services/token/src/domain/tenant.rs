@@ -5,7 +5,8 @@ use platform::ids::TenantId;
 use platform::{Error, Result};
 
 use super::dialect::Dialect;
-use super::preset::{Preset, Settings};
+use super::preset::Preset;
+use super::settings::Settings;
 
 /// The most characters of a name or label.
 const MAX_NAME_CHARS: usize = 100;
@@ -108,6 +109,10 @@ pub struct Tenant {
     pub scim_path: String,
     /// What its client may do.
     pub settings: Settings,
+    /// Whether provisioning is on. While it is off nothing of the tenant's lets a client in for SCIM.
+    pub scim_enabled: bool,
+    /// When provisioning was last switched on: what was issued for SCIM before is dead.
+    pub scim_enabled_at: Timestamp,
     /// Counts changes from 1.
     pub version: i64,
     /// Creation.
@@ -125,9 +130,16 @@ impl Tenant {
             dialect: Dialect::fixed(&preset.dialect),
             scim_path: preset.scim_path.clone(),
             settings: preset.settings.clone(),
+            scim_enabled: true,
+            scim_enabled_at: now,
             version: 1,
             created_at: now,
         }
+    }
+
+    /// Whether its clients get in for SCIM, whatever they prove themselves with.
+    pub fn takes_scim(&self) -> bool {
+        self.state == State::Active && self.scim_enabled
     }
 }
 

@@ -9,6 +9,7 @@ use platform::clock::Timestamp;
 use platform::ids::CredentialId;
 use platform::{Error, Result};
 use scim::ErrorKind;
+use serde_json::Value;
 
 use super::entities::admin_credentials::{ActiveModel, Column, Entity, Model};
 use super::{Deed, Store, of_platform};
@@ -66,6 +67,7 @@ impl Store {
                             format!("there are at most {MAX_LIVE} live admin tokens: revoke one that is no longer needed"),
                         ));
                     }
+                    let facts = new.facts();
                     let Admin { id, label, created_at, last_used_at, revoked_at } = new;
                     let row = ActiveModel {
                         id: Set(id.uuid()),
@@ -80,7 +82,8 @@ impl Store {
                     if insert.exec_without_returning(txn).await? == 0 {
                         return Ok(());
                     }
-                    deed.record(txn, "admin_credential.created", None, id.uuid(), 1).await
+                    let facts = (Value::Null, facts);
+                    deed.record_facts(txn, "admin_credential.created", None, (id.uuid(), 1), facts).await
                 })
             })
             .await
@@ -122,8 +125,10 @@ impl Store {
                         ..Default::default()
                     };
                     Entity::update(update).exec(txn).await?;
-                    deed.record(txn, "admin_credential.revoked", None, id.uuid(), 2).await?;
-                    Ok(admin(Model { revoked_at_us, ..row }))
+                    let (before, after) = (admin(row.clone()), admin(Model { revoked_at_us, ..row }));
+                    let facts = (before.facts(), after.facts());
+                    deed.record_facts(txn, "admin_credential.revoked", None, (id.uuid(), 2), facts).await?;
+                    Ok(after)
                 })
             })
             .await

@@ -10,10 +10,11 @@ use platform::clock::Timestamp;
 use platform::ids::{CredentialId, TenantId};
 use platform::{Error, Result};
 use scim::ErrorKind;
+use serde_json::Value;
 
 use super::entities::{admin_credentials, credentials, tenants};
 use super::{Deed, Store, tenants as tenant_rows};
-use crate::domain::credential::{Credential, MAX_LIVE, REMEMBERED};
+use crate::domain::credential::{Credential, MAX_LIVE, REMEMBERED, Rotation, Stage};
 use crate::domain::secret::Hash;
 use crate::domain::tenant::Tenant;
 
@@ -50,22 +51,24 @@ impl Store {
     /// Inserts a secret of a tenant.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` for a tenant that is being deleted or has as many live secrets as it may.
+    /// `NotFound`; `Conflict` for a tenant that is being deleted, has provisioning switched off, or has as many live secrets
+    /// as it may.
     pub async fn insert_credential(&self, new: Credential, hash: Hash, deed: Deed) -> Result<()> {
-        self.db.write(move |txn| {
-            let (new, deed) = (new.clone(), deed.clone());
-            Box::pin(async move {
-                tenant_rows::locked_and_alive(txn, new.tenant).await?;
-                let live = in_tenant(new.tenant).filter(is_live(deed.at)).count(txn).await?;
-                if live >= MAX_LIVE as u64 {
-                    return Err(Error::new(
-                        ErrorKind::Conflict,
-                        format!("a tenant has at most {MAX_LIVE} live secrets: revoke one that is no longer needed"),
-                    ));
-                }
-                insert(txn, new, hash, &deed).await
+        self.db
+            .write(move |txn| {
+                let (new, deed) = (new.clone(), deed.clone());
+                Box::pin(async move {
+                    let tenant = tenant_rows::locked_and_alive(txn, new.tenant).await?;
+                    if !tenant.scim_enabled {
+                        let detail =
+                            "provisioning is switched off for the tenant: switching it on mints a secret";
+                        return Err(Error::new(ErrorKind::Conflict, detail));
+                    }
+                    has_room(txn, new.tenant, deed.at).await?;
+                    insert(txn, new, hash, "credential.created", &deed).await
+                })
             })
-        }).await
+            .await
     }
 
     /// A tenant's secrets, newest first, without those that died more than a year ago.
@@ -101,24 +104,13 @@ impl Store {
             .write(move |txn| {
                 let deed = deed.clone();
                 Box::pin(async move {
-                    let by_id = in_tenant(tenant).filter(credentials::Column::Id.eq(id.uuid()));
-                    let Some(row) = by_id.lock_exclusive().one(txn).await? else {
-                        return Err(Error::not_found("the tenant has no such credential"));
-                    };
-                    let mut found = credential(row);
+                    // The tenant first: what is done to its secrets happens one after the other.
+                    tenant_rows::locked(txn, tenant).await?;
+                    let found = locked(txn, tenant, id).await?;
                     if found.revoked_at.is_some() {
                         return Ok(found);
                     }
-                    found.revoked_at = Some(deed.at);
-                    let row = credentials::ActiveModel {
-                        tenant_id: Set(tenant.uuid()),
-                        id: Set(id.uuid()),
-                        revoked_at_us: Set(Some(deed.at.micros())),
-                        ..Default::default()
-                    };
-                    credentials::Entity::update(row).exec(txn).await?;
-                    deed.record(txn, "credential.revoked", Some(tenant), id.uuid(), 2).await?;
-                    Ok(found)
+                    super::rotation::revoke_by_hand(txn, found, &deed).await
                 })
             })
             .await
@@ -144,13 +136,13 @@ impl Store {
 }
 
 /// Every other query over credentials starts here.
-fn in_tenant(tenant: TenantId) -> Select<credentials::Entity> {
+pub(super) fn in_tenant(tenant: TenantId) -> Select<credentials::Entity> {
     #[expect(clippy::disallowed_methods, reason = "the one helper that scopes by tenant")]
     credentials::Entity::find().filter(credentials::Column::TenantId.eq(tenant.uuid()))
 }
 
 /// As [`Credential::is_live`], in SQL.
-fn is_live(now: Timestamp) -> Condition {
+pub(super) fn is_live(now: Timestamp) -> Condition {
     let unexpired = later_or_null(credentials::Column::ExpiresAtUs, now);
     Condition::all().add(credentials::Column::RevokedAtUs.is_null()).add(unexpired)
 }
@@ -160,14 +152,50 @@ fn later_or_null(column: credentials::Column, at: Timestamp) -> Condition {
     Condition::any().add(column.is_null()).add(column.gt(at.micros()))
 }
 
+/// A secret of a tenant, its row locked until the transaction ends.
+pub(super) async fn locked<C: ConnectionTrait>(
+    txn: &C,
+    tenant: TenantId,
+    id: CredentialId,
+) -> Result<Credential> {
+    let by_id = in_tenant(tenant).filter(credentials::Column::Id.eq(id.uuid()));
+    let found = by_id.lock_exclusive().one(txn).await?;
+    found.map(credential).ok_or_else(|| Error::not_found("the tenant has no such credential"))
+}
+
+/// Checks that a tenant, whose row is locked, may have one more live secret.
+pub(super) async fn has_room<C: ConnectionTrait>(txn: &C, tenant: TenantId, now: Timestamp) -> Result<()> {
+    let live = in_tenant(tenant).filter(is_live(now)).count(txn).await?;
+    if live < MAX_LIVE as u64 {
+        return Ok(());
+    }
+    let detail = format!("a tenant has at most {MAX_LIVE} live secrets: revoke one that is no longer needed");
+    Err(Error::new(ErrorKind::Conflict, detail))
+}
+
+/// Writes what may change of a secret: its end, and how its rotation went.
+pub(super) async fn update<C: ConnectionTrait>(txn: &C, changed: &Credential) -> Result<()> {
+    let row = credentials::ActiveModel {
+        tenant_id: Set(changed.tenant.uuid()),
+        id: Set(changed.id.uuid()),
+        revoked_at_us: Set(changed.revoked_at.map(Timestamp::micros)),
+        rotation: Set(changed.rotation.map(|it| it.stage.name().to_owned())),
+        ..Default::default()
+    };
+    credentials::Entity::update(row).exec(txn).await?;
+    Ok(())
+}
+
 /// Inserts a credential's row within a transaction.
 pub(super) async fn insert<C: ConnectionTrait>(
     txn: &C,
     new: Credential,
     hash: Hash,
+    kind: &'static str,
     deed: &Deed,
 ) -> Result<()> {
-    let Credential { id, tenant, label, created_at, expires_at, last_used_at, revoked_at } = new;
+    let facts = (Value::Null, new.facts());
+    let Credential { id, tenant, label, created_at, expires_at, last_used_at, revoked_at, rotation } = new;
     let row = credentials::ActiveModel {
         tenant_id: Set(tenant.uuid()),
         id: Set(id.uuid()),
@@ -177,9 +205,11 @@ pub(super) async fn insert<C: ConnectionTrait>(
         expires_at_us: Set(expires_at.map(Timestamp::micros)),
         last_used_at_us: Set(last_used_at.map(Timestamp::micros)),
         revoked_at_us: Set(revoked_at.map(Timestamp::micros)),
+        replaces: Set(rotation.map(|it| it.replaces.uuid())),
+        rotation: Set(rotation.map(|it| it.stage.name().to_owned())),
     };
     credentials::Entity::insert(row).exec_without_returning(txn).await?;
-    deed.record(txn, "credential.created", Some(tenant), id.uuid(), 1).await
+    deed.record_facts(txn, kind, Some(tenant), (id.uuid(), 1), facts).await
 }
 
 async fn note_one_use<C: ConnectionTrait>(
@@ -210,7 +240,11 @@ async fn note_one_use<C: ConnectionTrait>(
     Ok(())
 }
 
-fn credential(row: credentials::Model) -> Credential {
+pub(super) fn credential(row: credentials::Model) -> Credential {
+    // A stage that a later version wrote is none that this one may act on.
+    let stage = row.rotation.as_deref().and_then(Stage::from_name);
+    let rotation =
+        row.replaces.zip(stage).map(|(id, stage)| Rotation { replaces: CredentialId::from_uuid(id), stage });
     Credential {
         id: CredentialId::from_uuid(row.id),
         tenant: TenantId::from_uuid(row.tenant_id),
@@ -219,5 +253,6 @@ fn credential(row: credentials::Model) -> Credential {
         expires_at: row.expires_at_us.map(Timestamp::from_micros),
         last_used_at: row.last_used_at_us.map(Timestamp::from_micros),
         revoked_at: row.revoked_at_us.map(Timestamp::from_micros),
+        rotation,
     }
 }

@@ -21,6 +21,8 @@ pub mod tenants {
         pub scim_path: String,
         #[sea_orm(column_type = "JsonBinary")]
         pub settings: Json,
+        pub scim_enabled: bool,
+        pub scim_enabled_at_us: i64,
         pub version: i64,
         pub created_at_us: i64,
         pub updated_at_us: i64,
@@ -51,6 +53,8 @@ pub mod credentials {
         pub expires_at_us: Option<i64>,
         pub last_used_at_us: Option<i64>,
         pub revoked_at_us: Option<i64>,
+        pub replaces: Option<Uuid>,
+        pub rotation: Option<String>,
     }
 
     /// To the tenant, for resolving.
@@ -115,6 +119,12 @@ pub mod clients {
         pub scopes: String,
         pub secret_sha256: Vec<u8>,
         pub created_at_us: i64,
+        pub version: i64,
+        pub token_epoch: i64,
+        pub jwks: Option<String>,
+        pub federation_issuer: Option<String>,
+        pub federation_audience: Option<String>,
+        pub federation_subject: Option<String>,
     }
 
     /// To the tenant it is bound to, if any.
@@ -134,6 +144,117 @@ pub mod clients {
             Relation::Tenant.def()
         }
     }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// An earlier secret of an OAuth client that still works.
+pub mod client_secrets {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "client_secrets")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub client_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub secret_sha256: Vec<u8>,
+        pub ends_at_us: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// An assertion that an OAuth client has used up.
+pub mod used_assertions {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "used_assertions")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub client_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub jti_sha256: Vec<u8>,
+        pub ends_at_us: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// An issuer that a tenant trusts.
+pub mod trusted_issuers {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "trusted_issuers")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub label: String,
+        pub issuer: String,
+        pub audience: String,
+        pub directory_id: String,
+        pub app_id: String,
+        pub subject: String,
+        pub created_at_us: i64,
+    }
+
+    /// To the tenant, for resolving.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {
+        /// Who trusts it.
+        #[sea_orm(
+            belongs_to = "super::tenants::Entity",
+            from = "Column::TenantId",
+            to = "super::tenants::Column::Id"
+        )]
+        Tenant,
+    }
+
+    impl Related<super::tenants::Entity> for Entity {
+        fn to() -> RelationDef {
+            Relation::Tenant.def()
+        }
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A request of an administrator that may be repeated.
+pub mod idempotency_keys {
+    use sea_orm::entity::prelude::*;
+
+    /// Row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "idempotency_keys")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub subject: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub key_sha256: Vec<u8>,
+        pub fingerprint: Vec<u8>,
+        pub state: String,
+        pub sealed_answer: Option<Vec<u8>>,
+        pub began_at_us: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }

@@ -1,6 +1,7 @@
 //! Signing keys.
 
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use platform::Result;
@@ -46,13 +47,22 @@ impl Store {
                     if insert.exec_without_returning(txn).await? == 0 {
                         return Ok(false);
                     }
-                    deed.record(txn, "signing_key.created", None, id, 1).await?;
+                    let facts = json!({"generation": generation, "signs_from_us": signs_from.micros()});
+                    deed.record_facts(txn, "signing_key.created", None, (id, 1), (Value::Null, facts))
+                        .await?;
                     for id in dead {
                         signing_keys::Entity::delete_many()
                             .filter(signing_keys::Column::Id.eq(id))
                             .exec(txn)
                             .await?;
-                        deed.record(txn, "signing_key.removed", None, id, 2).await?;
+                        deed.record_facts(
+                            txn,
+                            "signing_key.removed",
+                            None,
+                            (id, 2),
+                            (Value::Null, Value::Null),
+                        )
+                        .await?;
                     }
                     Ok(true)
                 })

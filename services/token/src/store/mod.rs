@@ -4,10 +4,17 @@
 //! use of a secret is not a change: it is written beside, and lazily.
 
 mod admins;
+mod assertions;
+mod audit;
 mod clients;
 mod credentials;
 mod entities;
+mod idempotency;
+mod issuers;
 mod keys;
+mod provisioning;
+mod rotation;
+mod system_clients;
 mod tenants;
 
 use platform::clock::Timestamp;
@@ -16,10 +23,11 @@ use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::ErrorKind;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Select, SqlErr};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::domain::change::difference;
+use crate::domain::audit::difference;
+use crate::domain::change::facts as tenant_facts;
 use crate::domain::tenant::Tenant;
 
 pub use clients::FoundClient;
@@ -46,24 +54,35 @@ pub struct Deed {
     pub by: String,
     /// Now.
     pub at: Timestamp,
+    /// Correlation id of the HTTP request; empty when none is known.
+    pub request_id: String,
 }
 
 impl Deed {
     /// The service's own doing.
     pub fn system(at: Timestamp) -> Self {
-        Self { by: "system".to_owned(), at }
+        Self { by: "system".to_owned(), at, request_id: String::new() }
     }
 
-    /// Records what was done to `resource`, of `tenant` or of the platform.
-    async fn record<C: ConnectionTrait>(
+    /// Records what was done to `resource` (id, version), of `tenant` or of the platform, with what is known of it before and
+    /// after: `null` where there was nothing, or is. Of two states only what differs is kept. Never a secret.
+    async fn record_facts<C: ConnectionTrait>(
         &self,
         txn: &C,
         kind: &'static str,
         tenant: Option<TenantId>,
-        resource: Uuid,
-        version: i64,
+        resource: (Uuid, i64),
+        facts: (Value, Value),
     ) -> Result<()> {
-        self.append(txn, kind, tenant, resource, version, json!({ "by": self.by })).await
+        let (before, after) = difference(facts.0, facts.1);
+        let mut payload = Map::from_iter([("by".to_owned(), self.by.as_str().into())]);
+        let request_id = Value::from(self.request_id.as_str());
+        for (name, value) in [("before", before), ("after", after), ("request_id", request_id)] {
+            if !value.is_null() && value != "" {
+                payload.insert(name.to_owned(), value);
+            }
+        }
+        self.append(txn, kind, tenant, resource.0, resource.1, payload.into()).await
     }
 
     /// Records a change of a tenant with what was different before and after.
@@ -74,9 +93,8 @@ impl Deed {
         before: &Tenant,
         after: &Tenant,
     ) -> Result<()> {
-        let (was, is) = difference(before, after);
-        let payload = json!({ "by": self.by, "before": was, "after": is });
-        self.append(txn, kind, Some(after.id), after.id.uuid(), after.version, payload).await
+        let facts = (tenant_facts(before).into(), tenant_facts(after).into());
+        self.record_facts(txn, kind, Some(after.id), (after.id.uuid(), after.version), facts).await
     }
 
     async fn append<C: ConnectionTrait>(
@@ -102,7 +120,8 @@ impl Deed {
     }
 }
 
-/// A query over rows that belong to the platform rather than to a tenant: tenants, clients, administrators, keys.
+/// A query over rows that belong to the platform rather than to a tenant: tenants, clients, administrators, keys, what
+/// administrators are waiting for.
 fn of_platform<E: PlatformEntity>() -> Select<E> {
     #[expect(clippy::disallowed_methods, reason = "the helper for tables that have no tenant")]
     E::find()
@@ -114,7 +133,9 @@ trait PlatformEntity: EntityTrait {}
 impl PlatformEntity for entities::tenants::Entity {}
 impl PlatformEntity for entities::admin_credentials::Entity {}
 impl PlatformEntity for entities::clients::Entity {}
+impl PlatformEntity for entities::client_secrets::Entity {}
 impl PlatformEntity for entities::signing_keys::Entity {}
+impl PlatformEntity for entities::idempotency_keys::Entity {}
 
 /// A unique index refused the row: says so in our words.
 fn taken(error: DbErr, what: &str) -> Error {

@@ -11,10 +11,11 @@ use platform::clock::Timestamp;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::ErrorKind;
+use serde_json::Value;
 
-use super::entities::{clients, credentials, tenants};
+use super::entities::{credentials, tenants};
 use super::{Deed, Store, of_platform, taken};
-use crate::domain::change::{Change, being_deleted};
+use crate::domain::change::{Change, being_deleted, facts as tenant_facts};
 use crate::domain::credential::Credential;
 use crate::domain::dialect::{Dialect, Recognised};
 use crate::domain::secret::Hash;
@@ -34,18 +35,21 @@ impl Store {
         deed: Deed,
     ) -> Result<()> {
         let (id, version) = (tenant.id, tenant.version);
+        let facts = Value::from(tenant_facts(&tenant));
         let mut row = row(tenant, deed.at)?;
         row.name_key = Set(name.key().to_owned());
         self.db
             .write(move |txn| {
                 let (row, credential, deed) = (row.clone(), credential.clone(), deed.clone());
+                let facts = facts.clone();
                 Box::pin(async move {
                     tenants::Entity::insert(row)
                         .exec_without_returning(txn)
                         .await
                         .map_err(|error| taken(error, "tenant"))?;
-                    deed.record(txn, "tenant.created", Some(id), id.uuid(), version).await?;
-                    super::credentials::insert(txn, credential, hash, &deed).await
+                    let facts = (Value::Null, facts);
+                    deed.record_facts(txn, "tenant.created", Some(id), (id.uuid(), version), facts).await?;
+                    super::credentials::insert(txn, credential, hash, "credential.created", &deed).await
                 })
             })
             .await
@@ -108,9 +112,7 @@ impl Store {
                         State::Disabled => "tenant.disabled",
                         State::Deleting => "tenant.deleting",
                     };
-                    tenants::Entity::update(row(after.clone(), deed.at)?).exec(txn).await?;
-                    deed.record_change(txn, kind, &before, &after).await?;
-                    Ok(after)
+                    write(txn, kind, &before, after, &deed).await
                 })
             })
             .await
@@ -129,10 +131,8 @@ impl Store {
                     if !before.dialect.is_open() || before.state == State::Deleting {
                         return Ok(before);
                     }
-                    let after = Tenant { dialect, version: before.version + 1, ..before.clone() };
-                    tenants::Entity::update(row(after.clone(), deed.at)?).exec(txn).await?;
-                    deed.record_change(txn, "tenant.client_recognised", &before, &after).await?;
-                    Ok(after)
+                    let after = Tenant { dialect, ..before.clone() };
+                    update(txn, "tenant.client_recognised", &before, after, &deed).await
                 })
             })
             .await
@@ -157,16 +157,16 @@ impl Store {
                     }
                     let of_tenant = credentials::Column::TenantId.eq(id.uuid());
                     credentials::Entity::delete_many().filter(of_tenant).exec(txn).await?;
-                    clients::Entity::delete_many()
-                        .filter(clients::Column::TenantId.eq(id.uuid()))
-                        .exec(txn)
-                        .await?;
+                    super::clients::purge(txn, id).await?;
+                    super::issuers::purge(txn, id).await?;
                     tenants::Entity::delete_many()
                         .filter(tenants::Column::Id.eq(id.uuid()))
                         .exec(txn)
                         .await?;
                     forget_log(txn, id).await?;
-                    deed.record(txn, "tenant.purged", Some(id), id.uuid(), found.version + 1).await?;
+                    // Without what the tenant was: that is gone, its name too.
+                    let (resource, nothing) = ((id.uuid(), found.version + 1), (Value::Null, Value::Null));
+                    deed.record_facts(txn, "tenant.purged", Some(id), resource, nothing).await?;
                     Ok(true)
                 })
             })
@@ -193,8 +193,35 @@ pub(super) async fn locked<C: ConnectionTrait>(txn: &C, id: TenantId) -> Result<
 
 /// The tenant's row, locked, and in service or switched off: what may still be given something.
 pub(super) async fn locked_and_alive<C: ConnectionTrait>(txn: &C, id: TenantId) -> Result<Tenant> {
-    let found = locked(txn, id).await?.ok_or_else(no_such_tenant)?;
-    if found.state == State::Deleting { Err(being_deleted()) } else { Ok(found) }
+    alive(locked(txn, id).await?.ok_or_else(no_such_tenant)?)
+}
+
+/// Refuses a tenant that is being deleted.
+pub(super) fn alive(tenant: Tenant) -> Result<Tenant> {
+    if tenant.state == State::Deleting { Err(being_deleted()) } else { Ok(tenant) }
+}
+
+/// Writes what became of a tenant whose row is locked, as its next version, and records it.
+pub(super) async fn update<C: ConnectionTrait>(
+    txn: &C,
+    kind: &'static str,
+    before: &Tenant,
+    after: Tenant,
+    deed: &Deed,
+) -> Result<Tenant> {
+    write(txn, kind, before, Tenant { version: before.version + 1, ..after }, deed).await
+}
+
+async fn write<C: ConnectionTrait>(
+    txn: &C,
+    kind: &'static str,
+    before: &Tenant,
+    after: Tenant,
+    deed: &Deed,
+) -> Result<Tenant> {
+    tenants::Entity::update(row(after.clone(), deed.at)?).exec(txn).await?;
+    deed.record_change(txn, kind, before, &after).await?;
+    Ok(after)
 }
 
 pub(crate) fn no_such_tenant() -> Error {
@@ -218,6 +245,8 @@ pub(super) fn tenant(row: tenants::Model) -> Result<Tenant> {
         dialect: Dialect { name: row.dialect, auto: row.dialect_auto, recognised },
         scim_path: row.scim_path,
         settings,
+        scim_enabled: row.scim_enabled,
+        scim_enabled_at: Timestamp::from_micros(row.scim_enabled_at_us),
         version: row.version,
         created_at: Timestamp::from_micros(row.created_at_us),
     })
@@ -225,7 +254,19 @@ pub(super) fn tenant(row: tenants::Model) -> Result<Tenant> {
 
 /// All of the row but the key of its name, which never changes.
 fn row(tenant: Tenant, now: Timestamp) -> Result<tenants::ActiveModel> {
-    let Tenant { id, name, state, preset, dialect, scim_path, settings, version, created_at } = tenant;
+    let Tenant {
+        id,
+        name,
+        state,
+        preset,
+        dialect,
+        scim_path,
+        settings,
+        scim_enabled,
+        scim_enabled_at,
+        version,
+        created_at,
+    } = tenant;
     let Dialect { name: dialect, auto, recognised } = dialect;
     let (sign, recognised_at) = match recognised {
         Some(Recognised { sign, at }) => (Some(sign), Some(at.micros())),
@@ -243,6 +284,8 @@ fn row(tenant: Tenant, now: Timestamp) -> Result<tenants::ActiveModel> {
         dialect_recognised_at_us: Set(recognised_at),
         scim_path: Set(scim_path),
         settings: Set(serde_json::to_value(settings).map_err(Error::internal)?),
+        scim_enabled: Set(scim_enabled),
+        scim_enabled_at_us: Set(scim_enabled_at.micros()),
         version: Set(version),
         created_at_us: Set(created_at.micros()),
         updated_at_us: Set(now.micros()),

@@ -33,6 +33,7 @@ testkit::store_tests! {
         let created = create(&world, "second").await.unwrap();
         let admin = created.admin.unwrap();
         assert_eq!(world.resolve(&created.secret).await.unwrap().scopes, ["admin"]);
+        world.service.flush().await;
         assert_eq!(list(&world).await.into_iter().map(|admin| admin.label).collect::<Vec<_>>(), ["second", "first"]);
         world.told();
 

@@ -1,14 +1,15 @@
 use platform::auth::{Scope, TokenSource};
 use platform::cache::Invalidation;
 use proto::token::v1::{
-    CreateClientRequest, CreateClientResponse, DeleteClientRequest, DeleteTenantRequest, IssueTokenRequest,
-    IssueTokenResponse, ListClientsRequest,
+    CreateClientRequest, CreateClientResponse, CredentialKind, DeleteClientRequest, DeleteTenantRequest,
+    DisableScimRequest, EnableScimRequest, IssueTokenRequest, IssueTokenResponse, ListClientsRequest,
+    RotateClientSecretRequest,
 };
 use secrecy::ExposeSecret;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{World, assert_refused};
+use crate::support::{MINUTE, World, assert_refused};
 
 async fn create(
     world: &World,
@@ -20,6 +21,7 @@ async fn create(
         name: name.to_owned(),
         tenant_id: tenant.to_owned(),
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        ..CreateClientRequest::default()
     };
     Ok(world.clients().create_client(world.as_admin(request).await).await?.into_inner())
 }
@@ -29,6 +31,7 @@ async fn issue(world: &World, id: &str, secret: &str, scope: &str) -> Result<Iss
         client_id: id.to_owned(),
         client_secret: secret.to_owned(),
         scope: scope.to_owned(),
+        ..IssueTokenRequest::default()
     };
     Ok(world.oauth().issue_token(request).await?.into_inner())
 }
@@ -109,13 +112,115 @@ testkit::store_tests! {
         let created = create(&world, "crm", "", &["directory:read"]).await.unwrap();
         let answer = world.resolve(&created.client_secret).await;
         assert_refused(answer, Code::Unauthenticated, "Unauthenticated");
-        for wrong in [&["admin"][..], &["internal"], &["scim"], &[], &["directory:read", "nonsense"]] {
+        for wrong in [&["admin"][..], &["internal"], &["scim", "directory:read"], &["scim"], &[], &["directory:read", "nonsense"]] {
             assert_refused(create(&world, "x", "", wrong).await, Code::InvalidArgument, "InvalidValue");
         }
         assert_refused(create(&world, "CRM", "", &["directory:read"]).await, Code::AlreadyExists, "Uniqueness");
         let unknown = "0198f3c2-a1b4-7c3d-8e9f-001122334455";
         assert_refused(create(&world, "y", unknown, &["directory:read"]).await, Code::NotFound, "NotFound");
         assert_eq!(names(&world).await, ["crm"]);
+    }
+
+    async fn secrets_rotate_with_an_overlap(db: Database) {
+        let world = World::start(db).await;
+        let created = create(&world, "crm", "", &["directory:read"]).await.unwrap();
+        let (id, first) = (created.client.unwrap().id, created.client_secret);
+        let works = async |secret: &str| issue(&world, &id, secret, "").await.is_ok();
+        let rotate = async |overlap_s: i64| -> Result<String, Status> {
+            let request = RotateClientSecretRequest { id: id.clone(), overlap_s };
+            let answer = world.clients().rotate_client_secret(world.as_admin(request).await).await?.into_inner();
+            assert!(answer.client.unwrap().has_secret);
+            Ok(answer.client_secret)
+        };
+        let second = rotate(3600).await.unwrap();
+        assert!(works(&first).await && works(&second).await);
+        world.clock.advance(MINUTE * 30);
+        // A shorter overlap shortens the one before; a longer one does not lengthen it.
+        let third = rotate(60).await.unwrap();
+        let fourth = rotate(7200).await.unwrap();
+        for secret in [&first, &second, &third, &fourth] {
+            assert!(works(secret).await);
+        }
+        world.clock.advance(MINUTE);
+        assert!(!works(&first).await && !works(&second).await);
+        assert!(works(&third).await && works(&fourth).await);
+        let last = rotate(0).await.unwrap();
+        assert!(!works(&third).await && !works(&fourth).await && works(&last).await);
+        world.clock.advance(MINUTE * 60 * 24 * 365);
+        assert!(works(&last).await, "the newest does not end");
+
+        for wrong in [-1, 90 * 24 * 3600 + 1] {
+            assert_refused(rotate(wrong).await, Code::InvalidArgument, "InvalidValue");
+        }
+        for _ in 0..9 {
+            rotate(3600).await.unwrap();
+        }
+        let full = assert_refused(rotate(3600).await, Code::FailedPrecondition, "Conflict");
+        assert!(full.message().contains("10 secrets"), "{}", full.message());
+        rotate(0).await.unwrap();
+        let request = RotateClientSecretRequest { id: "0198f3c2-a1b4-7c3d-8e9f-001122334455".to_owned(), overlap_s: 0 };
+        let unknown = world.clients().rotate_client_secret(world.as_admin(request).await).await;
+        assert_refused(unknown, Code::NotFound, "NotFound");
+    }
+
+    async fn a_client_that_provisions_is_for_one_tenant_and_its_token_for_the_gateway_alone(db: Database) {
+        let mut world = World::start(db).await;
+        let (tenant, _) = world.tenant("Contoso").await;
+        assert_refused(create(&world, "idp", "", &["scim"]).await, Code::InvalidArgument, "InvalidValue");
+        let created = create(&world, "idp", &tenant, &["scim"]).await.unwrap();
+        let (id, secret) = (created.client.unwrap().id, created.client_secret);
+        let issued = issue(&world, &id, &secret, "").await.unwrap();
+        assert_eq!((issued.scope.as_str(), issued.expires_in_s), ("scim", 3600));
+        assert!(world.verifier.verify(&issued.access_token).await.is_err(), "no service takes it");
+
+        let resolved = world.resolve(&issued.access_token).await.unwrap();
+        assert_eq!((resolved.kind(), resolved.label.as_str()), (CredentialKind::Client, "idp"));
+        assert_eq!((resolved.credential_id.as_str(), resolved.scopes.as_slice()), (id.as_str(), &["scim".to_owned()][..]));
+        assert_eq!(resolved.tenant.unwrap().id, tenant);
+        assert_eq!(resolved.credential_expires_at_us, (world.clock.now().seconds() + 3600) * 1_000_000);
+        let caller = world.verifier.verify(&resolved.access_token).await.unwrap();
+        assert_eq!(caller.authorize(Scope::Scim, "").unwrap().to_string(), tenant);
+        assert!(world.resolve(&resolved.access_token).await.is_err(), "a token for services is no bearer token");
+
+        // With an overlap, tokens live on; without, they end.
+        let rotate = async |overlap_s: i64| {
+            let request = RotateClientSecretRequest { id: id.clone(), overlap_s };
+            world.clients().rotate_client_secret(world.as_admin(request).await).await.unwrap().into_inner().client_secret
+        };
+        rotate(60).await;
+        assert!(world.resolve(&issued.access_token).await.is_ok());
+        let secret = rotate(0).await;
+        assert!(world.resolve(&issued.access_token).await.is_err());
+        let issued = issue(&world, &id, &secret, "scim").await.unwrap();
+        assert!(world.resolve(&issued.access_token).await.is_ok());
+        world.clock.advance(MINUTE * 60);
+        assert!(world.resolve(&issued.access_token).await.is_err(), "its hour is over");
+
+        let issued = issue(&world, &id, &secret, "").await.unwrap();
+        world.told();
+        let request = world.as_admin(DeleteClientRequest { id: id.clone() }).await;
+        world.clients().delete_client(request).await.unwrap();
+        assert_eq!(world.told(), [Invalidation::Client(id.parse().unwrap())]);
+        assert!(world.resolve(&issued.access_token).await.is_err(), "at once");
+    }
+
+    async fn switching_provisioning_off_and_on_ends_the_tokens_of_before(db: Database) {
+        let world = World::start(db).await;
+        let (tenant, _) = world.tenant("Contoso").await;
+        let created = create(&world, "idp", &tenant, &["scim"]).await.unwrap();
+        let (id, secret) = (created.client.unwrap().id, created.client_secret);
+        let before = issue(&world, &id, &secret, "").await.unwrap().access_token;
+        assert!(world.resolve(&before).await.is_ok());
+        let off = DisableScimRequest { tenant_id: tenant.clone() };
+        world.tenants().disable_scim(world.as_admin(off).await).await.unwrap();
+        assert!(world.resolve(&before).await.is_err());
+        assert_eq!(oauth_error(issue(&world, &id, &secret, "").await).1, "invalid_client");
+        world.clock.advance(std::time::Duration::from_micros(1));
+        let on = EnableScimRequest { tenant_id: tenant, ..Default::default() };
+        world.tenants().enable_scim(world.as_admin(on).await).await.unwrap();
+        assert!(world.resolve(&before).await.is_err(), "issued before, in the same second");
+        let after = issue(&world, &id, &secret, "").await.unwrap().access_token;
+        assert!(world.resolve(&after).await.is_ok());
     }
 
     async fn a_deleted_client_is_gone(db: Database) {

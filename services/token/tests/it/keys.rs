@@ -26,7 +26,13 @@ fn signed_by(token: &str) -> String {
 }
 
 fn deps(world: &World, database: Db, key: SecretKey) -> Deps {
-    Deps { database, clock: world.clock.clone(), key, invalidations: Default::default() }
+    Deps {
+        database,
+        clock: world.clock.clone(),
+        key,
+        invalidations: Default::default(),
+        discovery: Default::default(),
+    }
 }
 
 testkit::store_tests! {
@@ -64,6 +70,9 @@ testkit::store_tests! {
         world.clock.advance(MINUTE * 5 - Duration::from_secs(2));
         let late = Verifier::new(world.service.key_source(), world.clock.clone());
         late.verify(&last_of_first).await.unwrap();
+        // Tokens for SCIM live an hour.
+        world.clock.advance(MINUTE * 60);
+        assert_eq!(published(&world).await, both);
         world.clock.advance(MINUTE * 5 + Duration::from_secs(2));
         assert_eq!(published(&world).await, both[1..]);
 
@@ -95,7 +104,13 @@ testkit::store_tests! {
         let mut starts = tokio::task::JoinSet::new();
         for _ in 0..6 {
             let database = Db::connect(&fresh.config).await.unwrap();
-            let deps = Deps { database, clock: clock.clone(), key: key.clone(), invalidations: Default::default() };
+            let deps = Deps {
+                database,
+                clock: clock.clone(),
+                key: key.clone(),
+                invalidations: Default::default(),
+                discovery: Default::default(),
+            };
             starts.spawn(Service::new(deps));
         }
         for started in starts.join_all().await {

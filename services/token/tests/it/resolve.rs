@@ -142,6 +142,7 @@ testkit::store_tests! {
             clock,
             key: token::SecretKey::generate().unwrap(),
             invalidations: platform::cache::Invalidations::default(),
+            discovery: token::DiscoveryConfig::default(),
         };
         let service = token::Service::new(deps).await.unwrap();
         let disk_full = |_: &_| Err(std::io::Error::other("disk full"));

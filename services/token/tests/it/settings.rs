@@ -2,7 +2,7 @@ use platform::auth::with_token;
 use platform::cache::Invalidation;
 use proto::common::v1::Dialect;
 use proto::token::v1::{
-    DeleteTenantRequest, DialectSetting, PinDialectRequest, PinDialectResponse, Settings, SettingsChange,
+    DeleteTenantRequest, DialectSetting, Limits, PinDialectRequest, PinDialectResponse, Settings, SettingsChange,
     Tenant, TenantState, UpdateTenantRequest,
 };
 use serde_json::json;
@@ -41,10 +41,19 @@ testkit::store_tests! {
 
     async fn a_preset_decides_what_the_client_may_do_and_resolving_tells(db: Database) {
         let world = World::start(db).await;
-        let all = Settings { groups: true, user_create: true, user_update: true, user_delete: true };
+        let all = Settings {
+            groups: true,
+            user_create: true,
+            user_update: true,
+            user_delete: true,
+            lock_local_changes: false,
+            keep_deleted_days: 0,
+            log_retention_days: 30,
+            limits: Some(Limits::default()),
+        };
         let users_only = Settings { groups: false, ..all };
         let create_only = Settings { user_update: false, user_delete: false, ..users_only };
-        let expected = [("entra", all), ("directory-sync", all), ("zeeg", users_only), ("ziflow", create_only)];
+        let expected = [("entra", all), ("directory-sync", all), ("zeeg", Settings { lock_local_changes: true, ..users_only }), ("ziflow", create_only)];
         for (preset, settings) in expected {
             let created = world.tenant_of(preset).await;
             assert_eq!(created.tenant.unwrap().settings, Some(settings), "{preset}");
@@ -56,7 +65,8 @@ testkit::store_tests! {
     async fn a_change_takes_what_is_named_and_leaves_the_rest(db: Database) {
         let mut world = World::start(db.clone()).await;
         let created = world.tenant_of("zeeg").await;
-        let id = created.tenant.unwrap().id;
+        let tenant = created.tenant.unwrap();
+        let (id, before) = (tenant.id, tenant.settings.unwrap());
         world.told();
         let settings = SettingsChange { groups: Some(true), user_delete: Some(false), ..SettingsChange::default() };
         let request = UpdateTenantRequest {
@@ -66,7 +76,7 @@ testkit::store_tests! {
         };
         let changed = update(&world, request.clone()).await.unwrap();
         assert_eq!(world.told(), [Invalidation::Tenant(id.parse().unwrap())]);
-        let now = Settings { groups: true, user_create: true, user_update: true, user_delete: false };
+        let now = Settings { groups: true, user_delete: false, ..before };
         assert_eq!((changed.version, changed.settings, changed.dialect()), (2, Some(now), Dialect::Rfc));
         assert_eq!(world.resolve(&created.secret).await.unwrap().tenant.unwrap(), changed);
 

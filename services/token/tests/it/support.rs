@@ -8,15 +8,18 @@ use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::transport::Transport;
 use proto::token::v1::admins_client::AdminsClient;
+use proto::token::v1::audit_client::AuditClient;
 use proto::token::v1::clients_client::ClientsClient;
 use proto::token::v1::credentials_client::CredentialsClient;
+use proto::token::v1::idempotency_client::IdempotencyClient;
+use proto::token::v1::issuers_client::IssuersClient;
 use proto::token::v1::keys_client::KeysClient;
 use proto::token::v1::o_auth_client::OAuthClient;
 use proto::token::v1::tenants_client::TenantsClient;
 use proto::token::v1::{CreateTenantRequest, CreateTenantResponse, ResolveRequest, ResolveResponse};
 use sea_orm::{ConnectionTrait, Statement};
 use secrecy::{ExposeSecret, SecretString};
-use token::{Deps, SecretKey, Service};
+use token::{Deps, DiscoveryConfig, SecretKey, Service};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
@@ -39,7 +42,13 @@ impl World {
         let key = SecretKey::generate().unwrap();
         let invalidations = Invalidations::default();
         let told = invalidations.subscribe();
-        let deps = Deps { database: database.clone(), clock: clock.clone(), key: key.clone(), invalidations };
+        let deps = Deps {
+            database: database.clone(),
+            clock: clock.clone(),
+            key: key.clone(),
+            invalidations,
+            discovery: DiscoveryConfig { allow_inside: true },
+        };
         let service = Service::new(deps).await.unwrap();
         let admin = service.bootstrap_admin(None, |_| Ok(())).await.unwrap().unwrap();
         let verifier = Verifier::new(service.key_source(), clock.clone());
@@ -72,8 +81,20 @@ impl World {
         OAuthClient::new(self.transport.clone())
     }
 
+    pub(crate) fn issuers(&self) -> IssuersClient<Transport> {
+        IssuersClient::new(self.transport.clone())
+    }
+
     pub(crate) fn admins(&self) -> AdminsClient<Transport> {
         AdminsClient::new(self.transport.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditClient<Transport> {
+        AuditClient::new(self.transport.clone())
+    }
+
+    pub(crate) fn idempotency(&self) -> IdempotencyClient<Transport> {
+        IdempotencyClient::new(self.transport.clone())
     }
 
     pub(crate) fn keys(&self) -> KeysClient<Transport> {

@@ -165,7 +165,12 @@ testkit::store_tests! {
         let (id, _) = world.tenant("Contoso").await;
         for tenant in [&id, &other] {
             let scopes = vec!["memberships:read".to_owned()];
-            let request = CreateClientRequest { name: format!("c-{tenant}"), tenant_id: tenant.clone(), scopes };
+            let request = CreateClientRequest {
+                name: format!("c-{tenant}"),
+                tenant_id: tenant.clone(),
+                scopes,
+                ..CreateClientRequest::default()
+            };
             world.clients().create_client(world.as_admin(request).await).await.unwrap();
         }
         delete(&world, &id).await.unwrap();

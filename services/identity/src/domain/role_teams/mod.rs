@@ -98,6 +98,14 @@ pub(crate) fn teams_of(urn: &str, user: &Map) -> Vec<TeamId> {
     elements.into_iter().flatten().filter_map(team_id).collect()
 }
 
+/// How the teams of a stored user are called, in the order of [`teams_of`].
+pub(crate) fn slugs_of(urn: &str, user: &Map) -> Vec<String> {
+    let elements = user.get(urn).and_then(|extension| extension.get(TEAMS)).and_then(Value::as_array);
+    let teams = elements.into_iter().flatten().filter(|element| team_id(element).is_some());
+    let slug = |element: &Value| element.get(SLUG).and_then(Value::as_str).unwrap_or_default().to_owned();
+    teams.map(slug).collect()
+}
+
 fn team_id(element: &Value) -> Option<TeamId> {
     Uuid::try_parse(element.get(UUID)?.as_str()?).ok().map(TeamId::from_uuid)
 }

@@ -1,12 +1,20 @@
 //! What the service does, one method per deed: rules, then one transaction of the store, then the broadcast.
 
 mod admin;
+mod assertion;
+mod audit;
 mod clients;
 mod credentials;
+mod idempotency;
 mod issue;
+mod issuers;
 mod last_use;
+mod provisioning;
 mod resolve;
+mod resolve_jwt;
+mod rotation;
 mod signer;
+mod system_clients;
 mod tenants;
 
 use platform::Result;
@@ -15,13 +23,16 @@ use platform::clock::Clock;
 
 use super::cipher::SecretKey;
 use super::keys::Rotation;
+use crate::discovery::Discovery;
 use crate::store::{Deed, Store};
 
-pub use clients::NewClient;
+pub use clients::{ClientUpdate, NewClient};
 pub use credentials::NewCredential;
-pub use issue::{IssueError, Issued};
-pub use resolve::{Holder, Resolved};
+pub use issue::{Grant, IssueError, Issued};
+pub use resolve::{CredentialKind, Holder, Resolved};
 
+use assertion::Forgotten;
+use idempotency::Forgetting;
 use last_use::LastUse;
 use signer::Signer;
 
@@ -30,8 +41,12 @@ pub struct Authority {
     store: Store,
     clock: Clock,
     invalidations: Invalidations,
+    key: SecretKey,
     signer: Signer,
     last_use: LastUse,
+    discovery: Discovery,
+    forgotten: Forgotten,
+    forgetting: Forgetting,
 }
 
 impl Authority {
@@ -39,15 +54,29 @@ impl Authority {
     ///
     /// # Errors
     /// `Internal` when the stored signing key does not open; the cause says what to do. The database's.
-    pub async fn start(
+    pub(crate) async fn start(
         store: Store,
         clock: Clock,
         key: SecretKey,
         invalidations: Invalidations,
+        discovery: Discovery,
     ) -> Result<Self> {
-        let signer = Signer::start(store.clone(), clock.clone(), key).await?;
+        let signer = Signer::start(store.clone(), clock.clone(), key.clone()).await?;
         let last_use = LastUse::new(store.clone());
-        Ok(Self { store, clock, invalidations, signer, last_use })
+        let authority = Self {
+            store,
+            clock,
+            invalidations,
+            key,
+            signer,
+            last_use,
+            discovery,
+            forgotten: Forgotten::default(),
+            forgetting: Forgetting::default(),
+        };
+        // Answers hold secrets: those that were kept before a long rest go at once.
+        authority.forget_requests(authority.clock.now()).await?;
+        Ok(authority)
     }
 
     /// The public keys that verify access tokens.
@@ -74,6 +103,6 @@ impl Authority {
 
     /// The change log's note for a change that this caller makes now.
     pub fn deed(&self, by: &str) -> Deed {
-        Deed { by: by.to_owned(), at: self.clock.now() }
+        Deed { by: by.to_owned(), at: self.clock.now(), request_id: String::new() }
     }
 }

@@ -1,6 +1,7 @@
 //! From a bearer secret to who holds it.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 use platform::auth::Scope;
 use platform::clock::Timestamp;
@@ -9,7 +10,7 @@ use platform::{Error, Result};
 
 use super::Authority;
 use crate::domain::secret::{self, Hash, Kind};
-use crate::domain::tenant::{State, Tenant};
+use crate::domain::tenant::Tenant;
 
 /// Who holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,39 +21,58 @@ pub enum Holder {
     Admin,
 }
 
-/// A secret that lets its holder in.
+/// What kind of bearer token it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A provisioning secret.
+    Secret,
+    /// An admin secret.
+    Admin,
+    /// An access token of an OAuth client.
+    Client,
+    /// A token of an issuer that the tenant trusts.
+    Issuer,
+}
+
+/// A bearer token that lets its holder in.
 pub struct Resolved {
     /// Who.
     pub holder: Holder,
-    /// By which secret.
-    pub credential: CredentialId,
+    /// What kind of token it was.
+    pub kind: CredentialKind,
+    /// The secret, OAuth client or trusted issuer.
+    pub credential: Uuid,
+    /// What people call that.
+    pub label: String,
     /// To do what.
     pub scopes: Vec<Scope>,
     /// For calls to services in the holder's name.
     pub access_token: String,
     /// Until then.
     pub access_token_expires_at: Timestamp,
-    /// The secret itself is dead from then on.
+    /// The bearer token itself is dead from then on.
     pub credential_expires_at: Option<Timestamp>,
 }
 
 /// The same words for every reason: who guesses learns nothing.
-fn refused() -> Error {
+pub(super) fn refused() -> Error {
     Error::unauthenticated(
         "the bearer token is not valid: it is unknown, expired or revoked, or its tenant is not in service",
     )
 }
 
 impl Authority {
-    /// Who holds this secret.
+    /// Who holds this bearer token: a secret of ours, or a JWT ([`super::resolve_jwt`]).
     ///
     /// A text without our form and checksum is refused without a query: that tells nothing, for the form is public.
     /// Every other refusal costs one query by id and one comparison of hashes, whatever its reason.
     ///
     /// # Errors
     /// `Unauthenticated`, always with the same text; the database's.
-    pub async fn resolve(&self, secret: &SecretString) -> Result<Resolved> {
-        let presented = secret::parse(secret).ok_or_else(refused)?;
+    pub async fn resolve(&self, bearer: &SecretString) -> Result<Resolved> {
+        let Some(presented) = secret::parse(bearer) else {
+            return self.resolve_jwt(bearer.expose_secret()).await;
+        };
         let id = CredentialId::from_uuid(presented.id);
         match presented.kind {
             Kind::Provisioning => self.resolve_provisioning(id, &presented.hash).await,
@@ -68,7 +88,7 @@ impl Authority {
         let proven = stored.matches(presented);
         let found = found.filter(|_| proven).ok_or_else(refused)?;
         let now = self.clock.now();
-        if !found.credential.is_live(now) || found.tenant.state != State::Active {
+        if !found.credential.is_live(now) || !found.tenant.takes_scim() {
             return Err(refused());
         }
         let tenant = found.tenant;
@@ -78,7 +98,9 @@ impl Authority {
         let (token, until) = self.signer.access_token(id.to_string(), Some(tenant.id), &scopes, end).await?;
         Ok(Resolved {
             holder: Holder::Tenant(Box::new(tenant)),
-            credential: id,
+            kind: CredentialKind::Secret,
+            credential: id.uuid(),
+            label: found.credential.label,
             scopes,
             access_token: token,
             access_token_expires_at: until,
@@ -99,7 +121,9 @@ impl Authority {
         let (token, until) = self.signer.access_token(id.to_string(), None, &scopes, None).await?;
         Ok(Resolved {
             holder: Holder::Admin,
-            credential: id,
+            kind: CredentialKind::Admin,
+            credential: id.uuid(),
+            label: admin.label,
             scopes,
             access_token: token,
             access_token_expires_at: until,

@@ -6,14 +6,18 @@ use std::time::Duration;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Mutex;
 
-use platform::auth::{ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, EVERY_TENANT, ISSUER, Scope};
+use platform::auth::{
+    ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, EVERY_TENANT, ISSUER, SCIM_AUDIENCE, SCIM_TOKEN_TTL_S, Scope,
+};
+use serde::{Deserialize, Serialize};
 use platform::clock::{Clock, Timestamp};
 use platform::ids::TenantId;
 use platform::{Error, Result};
 
 use crate::domain::cipher::SecretKey;
-use crate::domain::client::join;
+use crate::domain::client::{Client, join};
 use crate::domain::keys::{Ring, Rotation, SigningKey, StoredKey};
+use crate::domain::tenant::Tenant;
 use crate::store::{Deed, Store};
 
 /// Keys are read again this often, so that every replica sees a new one long before it signs (`keys::LEAD`).
@@ -32,6 +36,31 @@ struct Loaded {
     ring: Ring,
     signing_id: uuid::Uuid,
     signing: SigningKey,
+}
+
+/// The claims of an access token for SCIM.
+#[derive(Serialize)]
+struct ScimClaims {
+    #[serde(flatten)]
+    claims: Claims,
+    #[serde(flatten)]
+    epochs: Epochs,
+}
+
+/// What a token for SCIM was issued under. It is good while these are the present ones: compared for equality, so that neither
+/// the second in which it was issued nor differing clocks matter.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Epochs {
+    /// When the tenant's provisioning was last switched on.
+    scim_enabled_at_us: i64,
+    /// The client's `token_epoch`.
+    client_epoch: i64,
+}
+
+impl Epochs {
+    pub(super) fn of(client: &Client, tenant: &Tenant) -> Self {
+        Self { scim_enabled_at_us: tenant.scim_enabled_at.micros(), client_epoch: client.token_epoch }
+    }
 }
 
 impl Signer {
@@ -79,22 +108,39 @@ impl Signer {
         not_beyond: Option<Timestamp>,
     ) -> Result<(String, Timestamp)> {
         let loaded = self.loaded().await?;
-        let now = self.clock.now();
-        let mut exp = now.seconds() + ACCESS_TOKEN_TTL_S;
+        let mut claims = self.claims(subject, AUDIENCE, ACCESS_TOKEN_TTL_S);
+        claims.tenant = tenant.map_or(claims.tenant, |tenant| tenant.to_string());
+        claims.scope = join(scopes);
         if let Some(end) = not_beyond {
-            exp = exp.min(end.seconds());
+            claims.exp = claims.exp.min(end.seconds());
         }
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
-            sub: subject,
-            tenant: tenant.map_or_else(|| EVERY_TENANT.to_owned(), |tenant| tenant.to_string()),
-            scope: join(scopes),
-            iat: now.seconds(),
-            exp,
-            jti: platform::ids::new_uuid(&self.clock).to_string(),
-        };
+        let exp = claims.exp;
         Ok((loaded.signing.sign(&claims)?, Timestamp::from_micros(exp.saturating_mul(1_000_000))))
+    }
+
+    /// An access token with which a client provisions its tenant. No service takes it: the gateway has it resolved.
+    pub(super) async fn scim_token(&self, client: &Client, tenant: &Tenant) -> Result<String> {
+        let loaded = self.loaded().await?;
+        let mut claims = self.claims(client.id.to_string(), SCIM_AUDIENCE, SCIM_TOKEN_TTL_S);
+        claims.tenant = tenant.id.to_string();
+        claims.scope = Scope::Scim.name().to_owned();
+        let epochs = Epochs::of(client, tenant);
+        loaded.signing.sign(&ScimClaims { claims, epochs })
+    }
+
+    /// For every tenant and without a scope, to be narrowed and widened.
+    fn claims(&self, subject: String, audience: &str, lifetime_s: i64) -> Claims {
+        let now = self.clock.now().seconds();
+        Claims {
+            iss: ISSUER.to_owned(),
+            aud: audience.to_owned(),
+            sub: subject,
+            tenant: EVERY_TENANT.to_owned(),
+            scope: String::new(),
+            iat: now,
+            exp: now + lifetime_s,
+            jti: platform::ids::new_uuid(&self.clock).to_string(),
+        }
     }
 
     /// The keys, read and opened again when they are old or another's turn has come. Who comes meanwhile waits.

@@ -1,0 +1,116 @@
+//! Makes a tenant's graph from its rows, a page at a time, while the tenant changes.
+//!
+//! No snapshot is held over it: from the moment the tenant is registered the feed keeps its rows of the log, and what a page
+//! showed too early or too late they put right. The graph is answered from only after it has caught up with whatever could be
+//! seen when the last page was read; then it is what the tables are (the argument: docs/adr/0008-membership-index.md).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use platform::Error;
+use uuid::Uuid;
+
+use super::apply::Changes;
+use super::feed::MOST_WAITING;
+use super::graph::{Builder, Graph};
+use super::nesting::TooLarge;
+use super::{Index, Refusal, Slot, State, read, write};
+
+/// The feed has so long to come to where the tables were at the end of the load.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// Loads the tenant that the slot was registered for.
+pub(super) async fn load(index: &Index, slot: &Arc<Slot>) -> Result<(), Refusal> {
+    let shared = &index.shared;
+    let _turn = shared.loading.clone().acquire_owned().await.map_err(Error::internal)?;
+    let graph = build(index, slot).await?;
+    let seen = shared.store.newest_change_of(slot.tenant).await?;
+    if !shared.feed.reaches(seen, CATCH_UP).await {
+        return Err(Refusal::NotFed);
+    }
+    let mut graph = catch_up(index, slot, graph).await?;
+    slot.bytes.store(graph.bytes(), Ordering::Relaxed);
+    index.make_room(slot)?;
+    // What came while room was made.
+    loop {
+        match &mut *write(&slot.state) {
+            state @ State::Loading(_) => {
+                let State::Loading(waiting) = &*state else { return Ok(()) };
+                if waiting.is_empty() {
+                    *state = State::Ready(graph);
+                    return Ok(());
+                }
+            }
+            // Dropped meanwhile.
+            _ => return Ok(()),
+        }
+        graph = catch_up(index, slot, graph).await?;
+    }
+}
+
+/// Applies what the feed kept, until there is nothing left.
+async fn catch_up(index: &Index, slot: &Arc<Slot>, mut graph: Box<Graph>) -> Result<Box<Graph>, Refusal> {
+    loop {
+        let waiting = match &mut *write(&slot.state) {
+            State::Loading(waiting) => std::mem::take(waiting),
+            _ => return Ok(graph),
+        };
+        if waiting.is_empty() {
+            return Ok(graph);
+        }
+        let known = |id: Uuid| graph.has_user(id) || graph.has_group(id);
+        let changes = Changes::read(&index.shared.store, slot.tenant, waiting, known).await?;
+        graph = tokio::task::spawn_blocking(move || {
+            changes.apply_all(&mut graph)?;
+            if graph.is_too_large() { Err(TooLarge) } else { Ok(graph) }
+        })
+        .await
+        .map_err(Error::internal)??;
+    }
+}
+
+async fn build(index: &Index, slot: &Arc<Slot>) -> Result<Box<Graph>, Refusal> {
+    let (store, tenant) = (&index.shared.store, slot.tenant);
+    let (users, groups) = store.index_counts(tenant).await?;
+    // Reserved beforehand is what a million users need; nobody's word is taken for more.
+    let mut builder = Builder::new(users.min(1 << 24), groups.min(1 << 24), index.shared.settings.budget);
+
+    let mut after = Uuid::nil();
+    loop {
+        let (users, next) = store.index_users_page(tenant, after).await?;
+        users.iter().try_for_each(|user| builder.user(user))?;
+        goes_on(index, slot, builder.bytes())?;
+        let Some(next) = next else { break };
+        after = next;
+    }
+    let mut after = Uuid::nil();
+    loop {
+        let (groups, next) = store.index_groups_page(tenant, after).await?;
+        groups.iter().try_for_each(|group| builder.group(group))?;
+        goes_on(index, slot, builder.bytes())?;
+        let Some(next) = next else { break };
+        after = next;
+    }
+    let mut after = (Uuid::nil(), Uuid::nil());
+    loop {
+        let (members, next) = store.index_members_page(tenant, after).await?;
+        members.iter().try_for_each(|(group, member)| builder.member(*group, *member))?;
+        goes_on(index, slot, builder.bytes())?;
+        let Some(next) = next else { break };
+        after = next;
+    }
+    let graph = tokio::task::spawn_blocking(move || builder.finish()).await.map_err(Error::internal)??;
+    Ok(Box::new(graph))
+}
+
+/// Whether there is still room for it, and still a reason to go on.
+fn goes_on(index: &Index, slot: &Arc<Slot>, bytes: usize) -> Result<(), Refusal> {
+    slot.bytes.store(bytes, Ordering::Relaxed);
+    index.make_room(slot)?;
+    match &*read(&slot.state) {
+        State::Loading(waiting) if waiting.len() > MOST_WAITING => Err(Refusal::NotFed),
+        State::Loading(_) => Ok(()),
+        _ => Err(Refusal::NotFed),
+    }
+}

@@ -1,0 +1,399 @@
+//! Who is a member of what, in memory: in the manner of Zanzibar's Leopard (docs/adr/0008-membership-index.md).
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `graph.rs` | one tenant, and the questions asked of it; made of `names`, `lookup`, `lists`, `set`, `nesting` |
+//! | `load.rs` | makes a tenant's graph from its rows, when somebody asks about it |
+//! | `apply.rs` | what a row of the change log does to a graph |
+//! | `feed.rs` | follows the change log, and knows when it does not |
+//! | this one | which tenants are in memory, and how much of it they may take |
+//!
+//! The index answers only while it is fed: without that, and for tenants that are not loaded (yet), [`Index::ask`] answers
+//! nothing and the caller asks the database.
+
+mod apply;
+mod feed;
+mod graph;
+mod lists;
+mod load;
+mod lookup;
+mod names;
+mod nesting;
+mod set;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use platform::db::changelog::{Position, Record};
+use platform::ids::TenantId;
+use platform::metrics::metrics;
+use tokio::sync::Semaphore;
+
+use crate::store::Store;
+use feed::Feed;
+
+pub use crate::domain::refs::{Depth, GroupRef, UserRef};
+pub use graph::{Builder, Found, Graph, Group, User};
+pub use nesting::TooLarge;
+
+/// What the index may take, and when it may be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes for all tenants together. The coldest ones make room for others; a tenant that does not fit is answered for from the
+    /// database.
+    pub budget: usize,
+    /// Tenants that are loaded at once.
+    pub loads: usize,
+    /// A tenant that was asked about within this time does not make room for another.
+    pub residence: Duration,
+    /// A tenant that could not be loaded is not tried again before.
+    pub retry: Duration,
+    /// How often the change log is looked at for what other processes wrote.
+    pub poll: Duration,
+    /// The feed is lost when it is behind for longer.
+    pub lost_after: Duration,
+    /// How long a question waits for the index to become as fresh as it asks for, before it goes to the database.
+    pub patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            budget: 1 << 30,
+            loads: 2,
+            residence: Duration::from_secs(10),
+            retry: Duration::from_secs(60),
+            poll: Duration::from_millis(25),
+            lost_after: Duration::from_secs(2),
+            patience: Duration::from_millis(20),
+        }
+    }
+}
+
+/// The tenants in memory. Clones share them.
+#[derive(Clone)]
+pub struct Index {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    settings: Settings,
+    tenants: RwLock<HashMap<TenantId, Arc<Slot>>>,
+    feed: Feed,
+    loading: Arc<Semaphore>,
+    began: Instant,
+    counts: Counts,
+}
+
+/// One tenant.
+struct Slot {
+    tenant: TenantId,
+    state: RwLock<State>,
+    bytes: AtomicUsize,
+    /// Milliseconds since the index began.
+    used_at: AtomicU64,
+}
+
+enum State {
+    /// What the log says meanwhile.
+    Loading(Vec<Record>),
+    Ready(Box<Graph>),
+    /// Not before this time again.
+    Refused(Instant),
+    /// Dropped; another slot has its place, or none.
+    Gone,
+}
+
+/// How an index is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the change log is followed. Otherwise every answer comes from the database.
+    pub is_fed: bool,
+    /// Since when it is not known to be at the log's end, milliseconds.
+    pub lag_ms: u64,
+    /// Tenants in memory.
+    pub tenants: u64,
+    /// Bytes that they take, those being loaded included.
+    pub bytes: u64,
+    /// Tenants loaded since the start.
+    pub loads: u64,
+    /// Loads given up, and tenants that outgrew the budget.
+    pub refusals: u64,
+    /// Tenants that made room for others.
+    pub evictions: u64,
+    /// Answers from memory.
+    pub from_index: u64,
+    /// Answers from the database.
+    pub from_database: u64,
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Memory.
+    Index,
+    /// The tables.
+    Database,
+}
+
+/// For the metrics.
+#[derive(Default)]
+struct Counts {
+    from_index: AtomicU64,
+    from_database: AtomicU64,
+    loads: AtomicU64,
+    refusals: AtomicU64,
+    evictions: AtomicU64,
+}
+
+/// Why a tenant is not in memory.
+#[derive(Debug)]
+enum Refusal {
+    /// It is too large, or the others need the room.
+    NoRoom,
+    /// The database did not give it.
+    Failed(platform::Error),
+    /// The feed did not get to where the tables are, or left too much to catch up with.
+    NotFed,
+}
+
+impl From<TooLarge> for Refusal {
+    fn from(_: TooLarge) -> Self {
+        Self::NoRoom
+    }
+}
+
+impl From<platform::Error> for Refusal {
+    fn from(error: platform::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Index {
+    /// An index of what is in this store; empty. It answers as long as [`Index::follow`] runs.
+    pub fn new(store: Store, settings: Settings) -> Self {
+        let shared = Shared {
+            loading: Arc::new(Semaphore::new(settings.loads.max(1))),
+            feed: Feed::new(settings.lost_after),
+            store,
+            settings,
+            tenants: RwLock::default(),
+            began: Instant::now(),
+            counts: Counts::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Puts a question to a tenant's graph. With the answer comes the revision that it includes, at least. `None` when the
+    /// database must be asked: the feed is lost, or the tenant is not loaded, which begins now.
+    pub fn ask<T>(&self, tenant: TenantId, question: impl FnOnce(&Graph) -> T) -> Option<(T, Position)> {
+        // Before the graph is looked at: it may get ahead, never behind.
+        let revision = self.shared.feed.position()?;
+        let slot = self.slot_or_load(tenant)?;
+        let state = read(&slot.state);
+        let State::Ready(graph) = &*state else { return None };
+        slot.used_at.store(self.shared.now(), Ordering::Relaxed);
+        Some((question(graph), revision))
+    }
+
+    /// Whether everything up to and including `revision` is in the graphs, after a short wait if need be.
+    pub async fn reaches(&self, revision: Position) -> bool {
+        self.shared.feed.reaches(revision, self.shared.settings.patience).await
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, from: Source) {
+        let count = match from {
+            Source::Index => &self.shared.counts.from_index,
+            Source::Database => &self.shared.counts.from_database,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the tenant is in memory, and answers come from there.
+    pub fn holds(&self, tenant: TenantId) -> bool {
+        let slot = read(&self.shared.tenants).get(&tenant).cloned();
+        self.shared.feed.position().is_some()
+            && slot.is_some_and(|slot| matches!(&*read(&slot.state), State::Ready(_)))
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let mut status = Status {
+            is_fed: shared.feed.position().is_some(),
+            lag_ms: shared.feed.lag_ms(),
+            loads: shared.counts.loads.load(Ordering::Relaxed),
+            refusals: shared.counts.refusals.load(Ordering::Relaxed),
+            evictions: shared.counts.evictions.load(Ordering::Relaxed),
+            from_index: shared.counts.from_index.load(Ordering::Relaxed),
+            from_database: shared.counts.from_database.load(Ordering::Relaxed),
+            ..Status::default()
+        };
+        for slot in read(&shared.tenants).values() {
+            status.tenants += u64::from(matches!(&*read(&slot.state), State::Ready(_)));
+            status.bytes += u64::try_from(slot.bytes.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        }
+        status
+    }
+
+    /// Publishes its [`Status`] as metrics. Once for a process.
+    pub fn observe(&self) {
+        let observe = |name, description, labels: &[(&'static str, String)], read: fn(&Status) -> u64| {
+            let index = self.clone();
+            metrics().observe(name, description, labels, move || read(&index.status()));
+        };
+        let gauge = |name, description, read| observe(name, description, &[], read);
+        gauge("rollcall.membership.index.fed", "Whether the change log is followed (1) or the feed is lost (0).", |status| {
+            u64::from(status.is_fed)
+        });
+        gauge(
+            "rollcall.membership.index.lag_ms",
+            "Since when the index is not known to be at the change log's end, milliseconds.",
+            |status| status.lag_ms,
+        );
+        gauge("rollcall.membership.index.tenants", "Tenants in memory.", |status| status.tenants);
+        gauge("rollcall.membership.index.bytes", "Bytes that they take.", |status| status.bytes);
+        gauge("rollcall.membership.index.loads", "Tenants loaded since the start.", |status| status.loads);
+        gauge("rollcall.membership.index.refusals", "Loads given up: no room, or no feed.", |status| status.refusals);
+        gauge("rollcall.membership.index.evictions", "Tenants that made room for others.", |status| status.evictions);
+        let description = "Answers about memberships since the start, by where they came from.";
+        let name = "rollcall.membership.answers";
+        observe(name, description, &[("source", "index".to_owned())], |status| status.from_index);
+        observe(name, description, &[("source", "database".to_owned())], |status| status.from_database);
+    }
+
+    fn slot_or_load(&self, tenant: TenantId) -> Option<Arc<Slot>> {
+        let slot = read(&self.shared.tenants).get(&tenant).cloned();
+        if let Some(slot) = slot {
+            let tried_enough = matches!(&*read(&slot.state), State::Refused(until) if *until > Instant::now());
+            let loaded_or_on_its_way = matches!(&*read(&slot.state), State::Loading(_) | State::Ready(_));
+            if tried_enough || loaded_or_on_its_way {
+                return Some(slot);
+            }
+        }
+        self.begin_loading(tenant);
+        None
+    }
+
+    /// Registers the tenant with the feed, then reads its rows: in that order, so that nothing is missed in between.
+    fn begin_loading(&self, tenant: TenantId) {
+        let slot = Arc::new(Slot {
+            tenant,
+            state: RwLock::new(State::Loading(Vec::new())),
+            bytes: AtomicUsize::new(0),
+            used_at: AtomicU64::new(self.shared.now()),
+        });
+        {
+            let mut tenants = write(&self.shared.tenants);
+            let there = tenants.get(&tenant).is_some_and(|slot| match &*read(&slot.state) {
+                State::Loading(_) | State::Ready(_) => true,
+                State::Refused(until) => *until > Instant::now(),
+                State::Gone => false,
+            });
+            if there {
+                return;
+            }
+            tenants.insert(tenant, slot.clone());
+        }
+        let index = self.clone();
+        tokio::spawn(async move {
+            match load::load(&index, &slot).await {
+                Ok(()) => {
+                    index.shared.counts.loads.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(refusal) => index.refuse(&slot, refusal),
+            }
+        });
+    }
+
+    /// Answers for this tenant come from the database for a while.
+    fn refuse(&self, slot: &Slot, refusal: Refusal) {
+        self.shared.counts.refusals.fetch_add(1, Ordering::Relaxed);
+        let tenant = slot.tenant;
+        match refusal {
+            Refusal::NoRoom => tracing::warn!(
+                %tenant, "tenant {tenant} does not fit into the membership index: its questions go to the database"
+            ),
+            Refusal::NotFed => tracing::warn!(
+                %tenant, "tenant {tenant} is not in the membership index: the change log is too far behind, or too busy"
+            ),
+            Refusal::Failed(error) => tracing::warn!(
+                %tenant, %error, cause = ?error.cause, "tenant {tenant} could not be loaded into the membership index: {error}"
+            ),
+        }
+        slot.become_(State::Refused(Instant::now() + self.shared.settings.retry));
+    }
+
+    /// Sees to it that all tenants together are within the budget, `slot` among them: others that were not asked about for long
+    /// make room.
+    fn make_room(&self, slot: &Slot) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        loop {
+            let slots: Vec<Arc<Slot>> = read(&shared.tenants).values().cloned().collect();
+            let total: usize = slots.iter().map(|slot| slot.bytes.load(Ordering::Relaxed)).sum();
+            if total <= shared.settings.budget {
+                return Ok(());
+            }
+            let residence = u64::try_from(shared.settings.residence.as_millis()).unwrap_or(u64::MAX);
+            let latest = shared.now().saturating_sub(residence);
+            let coldest = slots
+                .into_iter()
+                .filter(|other| other.tenant != slot.tenant && matches!(&*read(&other.state), State::Ready(_)))
+                .filter(|other| other.used_at.load(Ordering::Relaxed) <= latest)
+                .min_by_key(|other| other.used_at.load(Ordering::Relaxed));
+            let Some(coldest) = coldest else { return Err(Refusal::NoRoom) };
+            shared.counts.evictions.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(tenant = %coldest.tenant, "tenant {} makes room in the membership index", coldest.tenant);
+            self.drop_slot(&coldest);
+        }
+    }
+
+    /// The next question about the tenant loads it anew.
+    fn drop_slot(&self, slot: &Arc<Slot>) {
+        let mut tenants = write(&self.shared.tenants);
+        if tenants.get(&slot.tenant).is_some_and(|there| Arc::ptr_eq(there, slot)) {
+            tenants.remove(&slot.tenant);
+        }
+        drop(tenants);
+        slot.become_(State::Gone);
+    }
+
+    /// After a gap in the feed nothing that is in memory can be trusted.
+    fn drop_all(&self) {
+        let all: Vec<Arc<Slot>> = write(&self.shared.tenants).drain().map(|(_, slot)| slot).collect();
+        for slot in all {
+            slot.become_(State::Gone);
+        }
+    }
+}
+
+impl Shared {
+    /// Milliseconds since the index began.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Slot {
+    /// Leaves its state for another that holds no graph.
+    fn become_(&self, state: State) {
+        let before = std::mem::replace(&mut *write(&self.state), state);
+        self.bytes.store(0, Ordering::Relaxed);
+        // A large graph takes its time to go; not while somebody waits for the lock.
+        drop(before);
+    }
+}
+
+/// A panic of another thread leaves a graph that may be wrong in one place, and answers nobody: they are read only after what
+/// panics is over, and nothing in here does on purpose.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,16 @@
+//! Reading the audit.
+
+use platform::Result;
+
+use super::Authority;
+use crate::domain::audit::{Event, Query};
+
+impl Authority {
+    /// A page of the audit, latest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn audit(&self, query: &Query) -> Result<Vec<Event>> {
+        self.store.audit(query).await
+    }
+}
