@@ -8,6 +8,7 @@ use proto::identity::v1::teams_client::TeamsClient;
 use proto::identity::v1::users_client::UsersClient;
 use proto::journal::v1::provisioning_log_client::ProvisioningLogClient;
 use proto::membership::v1::groups_client::GroupsClient;
+use proto::membership::v1::maintenance_client::MaintenanceClient;
 use proto::membership::v1::projection_client::ProjectionClient;
 use proto::token::v1::admins_client::AdminsClient;
 use proto::token::v1::clients_client::ClientsClient;
@@ -43,6 +44,8 @@ pub struct Clients {
     pub projection: ProjectionClient<Transport>,
     /// Purging and exporting groups.
     pub membership_data: membership::v1::tenant_data_client::TenantDataClient<Transport>,
+    /// Comparing what membership keeps.
+    pub maintenance: MaintenanceClient<Transport>,
     /// Tenants.
     pub tenants: TenantsClient<Transport>,
     /// Bearer secrets.
@@ -86,6 +89,7 @@ impl Clients {
             groups: groups.max_decoding_message_size(MAX_MESSAGE_BYTES),
             projection: ProjectionClient::new(membership.clone()),
             membership_data: membership::v1::tenant_data_client::TenantDataClient::new(membership.clone()),
+            maintenance: MaintenanceClient::new(membership.clone()),
             tenants: TenantsClient::new(token.clone()),
             credentials: CredentialsClient::new(token.clone()),
             admins: AdminsClient::new(token.clone()),

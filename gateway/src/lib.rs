@@ -4,7 +4,8 @@
 //!
 //! # Adding an endpoint
 //! 1. A handler in the file of its resource (`scim/users.rs`, `admin/tenants.rs`, ...): extract, one call, render.
-//! 2. Its route in the `routes()` of the same folder's `mod.rs`. Whatever is mounted there is behind the bearer token.
+//! 2. Its route in the `routes()` (of the admin API: `operations()`) of the same folder's `mod.rs`. Whatever is mounted there is
+//!    behind the bearer token.
 //! 3. A test in `tests/` against a fake service.
 #![warn(missing_docs)]
 

@@ -31,6 +31,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::App;
 use crate::error::{Error, Problem, Result};
+use crate::headers::RequestId;
 use crate::journal::{Asker, Note};
 use crate::observe;
 use crate::policy::Policy;
@@ -77,6 +78,8 @@ pub(crate) struct Provisioner {
 #[derive(Clone)]
 pub(crate) struct Administrator {
     session: Arc<Session>,
+    /// For the audit of the services.
+    request_id: Option<RequestId>,
 }
 
 impl Session {
@@ -111,9 +114,13 @@ impl Administrator {
         Ok((Provisioner { tenant, session: self.session.clone() }, note))
     }
 
-    /// The message with the administrator's access token.
+    /// The message with the administrator's access token and the id of the HTTP request.
     pub(crate) fn call<T>(&self, message: T) -> Result<tonic::Request<T>> {
-        Ok(auth::with_token(message, &self.session.access_token)?)
+        let mut request = auth::with_token(message, &self.session.access_token)?;
+        if let Some(id) = self.request_id.as_ref().and_then(|id| id.0.parse().ok()) {
+            request.metadata_mut().insert("x-request-id", id);
+        }
+        Ok(request)
     }
 }
 
@@ -188,7 +195,8 @@ async fn pin(app: &App, session: &Session, tenant: TenantId, sign: &Sign) -> Dia
 pub(crate) async fn require_admin(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match administrator(&app, request.headers()).await {
         Ok(administrator) => {
-            request.extensions_mut().insert(administrator);
+            let request_id = request.extensions().get::<RequestId>().cloned();
+            request.extensions_mut().insert(Administrator { request_id, ..administrator });
             next.run(request).await
         }
         Err(error) => Problem::from(error).into_response(),
@@ -202,7 +210,7 @@ pub(crate) async fn administrator(app: &App, headers: &HeaderMap) -> Result<Admi
         let detail = "this token is not for the admin API: use the admin token";
         return Err(Error::new(ErrorKind::Forbidden, detail));
     }
-    Ok(Administrator { session })
+    Ok(Administrator { session, request_id: None })
 }
 
 /// Remembers what secrets stand for.

@@ -23,10 +23,11 @@ async fn sabotaged(service: Service, table: &str, statement: &str) {
 
 #[tokio::test]
 async fn a_broken_run_leaves_nothing() {
-    // The change log comes last in each service's first migration.
-    for service in Service::ALL {
+    // What comes last in each service's first migration.
+    for service in [Service::Identity, Service::Membership, Service::Token] {
         sabotaged(service, "change_log", "CREATE TABLE change_log (id integer)").await;
     }
+    sabotaged(Service::Journal, "subject_names", "CREATE TABLE subject_names (id integer)").await;
 }
 
 #[tokio::test]

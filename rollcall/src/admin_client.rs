@@ -1,6 +1,8 @@
 //! A client of the admin API (`/admin/v1`), for the command line and the demo.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
@@ -28,6 +30,8 @@ pub(crate) struct Connection {
 
 pub(crate) struct AdminClient {
     http: reqwest::Client,
+    /// Without an end to how long an answer may take.
+    streaming: reqwest::Client,
     base: String,
     token: String,
 }
@@ -50,7 +54,14 @@ impl Connection {
 impl AdminClient {
     pub(crate) fn new(server: &str, token: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
-        Ok(Self { http, base: format!("{}/admin/v1", server.trim_end_matches('/')), token: token.to_owned() })
+        let streaming =
+            reqwest::Client::builder().read_timeout(std::time::Duration::from_secs(30)).build()?;
+        Ok(Self {
+            http,
+            streaming,
+            base: format!("{}/admin/v1", server.trim_end_matches('/')),
+            token: token.to_owned(),
+        })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -70,6 +81,19 @@ impl AdminClient {
             .with_context(|| format!("the server's answer to POST {path} is not what this version expects"))
     }
 
+    /// As [`AdminClient::post`], for what may take up to an hour.
+    pub(crate) async fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<T> {
+        let patience = std::time::Duration::from_secs(3600);
+        let request = self.http.post(self.url(path, &[])?).timeout(patience).json(body);
+        let answer = self.send(request, path).await?;
+        serde_json::from_slice(&answer)
+            .with_context(|| format!("the server's answer to POST {path} is not what this version expects"))
+    }
+
     pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
         let answer = self.send(self.http.patch(self.url(path, &[])?).json(body), path).await?;
         serde_json::from_slice(&answer)
@@ -80,6 +104,38 @@ impl AdminClient {
         let answer = self.send(self.http.put(self.url(path, &[])?).json(body), path).await?;
         serde_json::from_slice(&answer)
             .with_context(|| format!("the server's answer to PUT {path} is not what this version expects"))
+    }
+
+    /// Writes the lines of an answer to a file, or to standard output, as they come, and says how many there were.
+    ///
+    /// # Errors
+    /// Also when the last line does not say that it is the end: then the answer broke off.
+    pub(crate) async fn save(&self, path: &str, file: Option<&Path>) -> anyhow::Result<u64> {
+        let mut answer = self.answer(self.streaming.get(self.url(path, &[])?), path).await?;
+        let mut out: Box<dyn Write> = match file {
+            Some(file) => {
+                Box::new(File::create(file).with_context(|| format!("cannot write to {}", file.display()))?)
+            }
+            None => Box::new(std::io::stdout()),
+        };
+        let mut lines = 0;
+        let mut last = Vec::new();
+        while let Some(chunk) =
+            answer.chunk().await.context("the answer broke off: what was written is not complete")?
+        {
+            out.write_all(&chunk).context("cannot write what was received")?;
+            for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+                if last.ends_with(b"\n") {
+                    last.clear();
+                }
+                last.extend_from_slice(piece);
+                lines += u64::from(piece.ends_with(b"\n"));
+            }
+        }
+        out.flush().context("cannot write what was received")?;
+        let end = serde_json::from_slice::<Value>(&last).is_ok_and(|line| line["type"] == "end");
+        anyhow::ensure!(end, "the answer broke off: what was written is not complete");
+        Ok(lines)
     }
 
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
@@ -95,16 +151,26 @@ impl AdminClient {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> anyhow::Result<Vec<u8>> {
+        let answer = self.answer(request, path).await?;
+        Ok(answer.bytes().await.context("the answer broke off")?.to_vec())
+    }
+
+    /// The answer, if it is a good one.
+    async fn answer(
+        &self,
+        request: reqwest::RequestBuilder,
+        path: &str,
+    ) -> anyhow::Result<reqwest::Response> {
         let answer = request
             .bearer_auth(&self.token)
             .send()
             .await
             .with_context(|| format!("no answer from {}: is the server running there?", self.base))?;
         let status = answer.status();
-        let body = answer.bytes().await.context("the answer broke off")?;
         if status.is_success() {
-            return Ok(body.to_vec());
+            return Ok(answer);
         }
+        let body = answer.bytes().await.context("the answer broke off")?;
         let detail = serde_json::from_slice::<Value>(&body)
             .ok()
             .and_then(|body| body["detail"].as_str().map(str::to_owned));

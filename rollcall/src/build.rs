@@ -12,6 +12,7 @@ use platform::cache::Invalidations;
 use platform::clock::Clock;
 use platform::db::Database;
 use platform::db::cursor::Cursors;
+use platform::db::retention::{self, Retention};
 use platform::transport::Transport;
 use proto::identity::v1::changes_client::ChangesClient;
 use secrecy::SecretString;
@@ -22,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use crate::settings::Settings;
 
 /// Services of the platform that call others of their own accord, and what they may do there.
-const SYSTEM_CLIENTS: [(&str, &[Scope]); 2] = [("membership", &[Scope::Internal]), ("gateway", &[Scope::Internal])];
+const SYSTEM_CLIENTS: [(&str, &[Scope]); 2] =
+    [("membership", &[Scope::Internal]), ("gateway", &[Scope::Internal])];
 
 /// What every service is built with.
 #[derive(Clone)]
@@ -51,8 +53,7 @@ pub(crate) async fn token(
 ) -> anyhow::Result<token::Service> {
     let clock = around.clock.clone();
     let discovery = around.settings.token.discovery.clone();
-    let service =
-        token::Service::new(token::Deps { database, clock, key, invalidations, discovery }).await?;
+    let service = token::Service::new(token::Deps { database, clock, key, invalidations, discovery }).await?;
     for (name, scopes) in SYSTEM_CLIENTS {
         service
             .ensure_system_client_with(name, scopes, platform_secret)
@@ -75,7 +76,8 @@ pub(crate) fn tokens_of(
 
 /// The identity service and its housekeeping.
 pub(crate) fn identity(database: Database, cursors: Cursors, around: &Surroundings<'_>) -> identity::Service {
-    let service = identity::Service::new(database, around.clock.clone(), cursors).ending_with(around.stop.clone());
+    let service =
+        identity::Service::new(database, around.clock.clone(), cursors).ending_with(around.stop.clone());
     around.tasks.spawn(service.clone().maintain(around.log_kept(), around.stop.clone()));
     service
 }
@@ -89,7 +91,18 @@ pub(crate) fn membership(
     around: &Surroundings<'_>,
 ) -> membership::Service {
     let service = membership::Service::new(database.clone(), around.clock.clone(), cursors)
-        .with_stop(around.stop.clone());
+        .with_stop(around.stop.clone())
+        .with_index(around.settings.membership.index());
+    let index = service.index();
+    index.observe();
+    around.tasks.spawn(index.follow(around.stop.clone()));
+    let retention = Retention { keep: around.log_kept(), compact: None };
+    around.tasks.spawn(retention::retain(
+        database.clone(),
+        around.clock.clone(),
+        retention,
+        around.stop.clone(),
+    ));
     around.tasks.spawn(membership::follower::follow(
         database,
         around.clock.clone(),

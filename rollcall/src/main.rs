@@ -45,20 +45,30 @@ enum Command {
     Demo(demo::Arguments),
     /// Create, list, show, set up, enable, disable and delete tenants of a running server.
     Tenant(cli::tenant::Arguments),
-    /// Create, list and revoke the provisioning secrets of a tenant.
+    /// Switch a tenant's provisioning on (with a new token) and off.
+    Scim(cli::scim::Arguments),
+    /// Create, rotate, list and revoke the provisioning secrets of a tenant.
     Credential(cli::credential::Arguments),
+    /// Trust the tokens of an issuer to provision a tenant: Entra ID without a Secret Token.
+    Issuer(cli::issuer::Arguments),
+    /// List, create, delete and restore users of a tenant, and give them roles.
+    User(cli::user::Arguments),
     /// List, show, define and delete the extension schemas of a tenant.
     Schema(cli::schema::Arguments),
     /// Create, list, rename and delete the teams of a tenant.
     Team(cli::team::Arguments),
     /// What a tenant's client asked, and what came of it: why did this person lose access?
     Log(cli::log::Arguments),
-    /// Create, list and delete OAuth clients for internal services that ask about memberships.
+    /// Create, rotate, list and delete OAuth clients: internal services that ask about memberships, identity providers.
     Client(cli::client::Arguments),
+    /// Who changed what: the audit of what administrators did.
+    Audit(cli::audit::Arguments),
     /// Create, list and revoke admin tokens.
     Admin(cli::admin::Arguments),
     /// Rotate the key that signs access tokens.
     Key(cli::key::Arguments),
+    /// Compare memberships with users and the index with the database: do they agree?
+    Verify(cli::verify::Arguments),
     /// Ask a process whether it is ready, for health checks.
     Ready(cli::ready::Arguments),
 }
@@ -91,6 +101,11 @@ fn main() -> ExitCode {
             Command::Client(arguments) => cli::client::run(arguments).await,
             Command::Admin(arguments) => cli::admin::run(arguments).await,
             Command::Key(arguments) => cli::key::run(arguments).await,
+            Command::Scim(arguments) => cli::scim::run(arguments).await,
+            Command::Issuer(arguments) => cli::issuer::run(arguments).await,
+            Command::User(arguments) => cli::user::run(arguments).await,
+            Command::Audit(arguments) => cli::audit::run(arguments).await,
+            Command::Verify(arguments) => cli::verify::run(arguments).await,
             Command::Ready(arguments) => cli::ready::run(arguments).await,
         }
     });

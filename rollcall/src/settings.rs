@@ -10,7 +10,9 @@ use anyhow::Context;
 use platform::telemetry;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use sections::{Database, Grpc, Listen, Migrate, Redis, Secrets, Server, Services, Token};
+pub(crate) use sections::{
+    Database, Grpc, Listen, Membership, Migrate, Redis, Secrets, Server, Services, Token,
+};
 
 pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
 
@@ -28,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) redis: Redis,
     pub(crate) secrets: Secrets,
     pub(crate) token: Token,
+    pub(crate) membership: Membership,
     pub(crate) gateway: gateway::Config,
 }
 
@@ -99,9 +102,11 @@ mod tests {
     /// That each key there is read is what `deny_unknown_fields` sees to, when the defaults are loaded.
     #[test]
     fn every_field_stands_in_the_defaults() {
-        let documented: Value = figment::Figment::from(<figment::providers::Toml as figment::providers::Format>::string(DEFAULTS))
-            .extract()
-            .unwrap();
+        let documented: Value = figment::Figment::from(
+            <figment::providers::Toml as figment::providers::Format>::string(DEFAULTS),
+        )
+        .extract()
+        .unwrap();
         let read = serde_json::to_value(load(None).unwrap()).unwrap();
         assert_eq!(keys(&documented, ""), keys(&read, ""));
     }
@@ -113,10 +118,8 @@ mod tests {
             if line.contains(" = ") && !line.starts_with('#') {
                 // Companions share one: `<key>_file`, or the second of a pair that the comment tells of together.
                 assert!(commented, "no comment is above `{line}`");
-            } else if line.is_empty() || (line.starts_with('[') && !line.contains('#') && !line.starts_with("[database.")) {
-                commented = false;
             } else {
-                commented = true;
+                commented = line.contains('#') || line.starts_with("[database.");
             }
         }
     }

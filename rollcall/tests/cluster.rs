@@ -5,6 +5,7 @@
 //! gateways. Meanwhile every kind of process is killed with SIGKILL and started again, Redis is stopped, PostgreSQL is restarted as after
 //! a crash. A client whose call failed does what Entra does: it looks what came of it, and goes on from there. At the end the directory
 //! must be what the clients were told.
+#![expect(clippy::print_stdout, reason = "the seed and the figures of a run, for whoever reads its log")]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use testkit::cluster::Cluster;
 use testkit::server::Tenant;
 
-const TENANTS: usize = 3;
+const TENANTS: usize = 6;
 /// Each phase of trouble goes on until this many more steps were made, by all tenants together.
 const STEPS_PER_PHASE: u64 = 60;
 /// A step that is not through after this long is lost for good.
@@ -88,8 +89,10 @@ impl Client {
     /// One call, through either gateway. Fails the test on an answer that nothing but a mistake explains.
     async fn call(&mut self, method: &Method, path: &str, body: Option<&Value>) -> Outcome {
         let gateway = self.random(self.bases.len());
-        let mut request =
-            self.http.request(method.clone(), format!("{}{path}", self.bases[gateway])).bearer_auth(&self.token);
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.bases[gateway]))
+            .bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.header("content-type", "application/scim+json").body(body.to_string());
         }
@@ -105,7 +108,9 @@ impl Client {
                 assert!(retry_after.is_some(), "{method} {path}: {status} without Retry-After: {text}");
                 self.unknown().await
             }
-            200 | 201 | 204 | 404 | 409 => Outcome::Answered(status, serde_json::from_str(&text).unwrap_or(Value::Null)),
+            200 | 201 | 204 | 404 | 409 => {
+                Outcome::Answered(status, serde_json::from_str(&text).unwrap_or(Value::Null))
+            }
             _ => panic!("{} {method} {path} was answered {status} {text}", self.name),
         }
     }
@@ -229,7 +234,8 @@ impl Client {
             let mut start = 1;
             loop {
                 let url = format!("{base}/Users?startIndex={start}&count=50");
-                let page: Value = self.http.get(url).bearer_auth(&self.token).send().await.unwrap().json().await.unwrap();
+                let page: Value =
+                    self.http.get(url).bearer_auth(&self.token).send().await.unwrap().json().await.unwrap();
                 let users = page["Resources"].as_array().cloned().unwrap_or_default();
                 assert_eq!(page["totalResults"], json!(self.users.len()), "{}", self.name);
                 if users.is_empty() {
@@ -242,13 +248,18 @@ impl Client {
                     assert!(twice.is_none(), "{} has {user} twice", self.name);
                 }
             }
-            let told = self.users.iter().map(|(name, told)| (name.clone(), (told.id.clone(), told.display_name.clone())));
+            let told = self
+                .users
+                .iter()
+                .map(|(name, told)| (name.clone(), (told.id.clone(), told.display_name.clone())));
             assert_eq!(found, told.collect::<BTreeMap<_, _>>(), "{}", self.name);
 
             let url = format!("{base}/Groups/{}", self.group);
-            let group: Value = self.http.get(url).bearer_auth(&self.token).send().await.unwrap().json().await.unwrap();
+            let group: Value =
+                self.http.get(url).bearer_auth(&self.token).send().await.unwrap().json().await.unwrap();
             let members = group["members"].as_array().cloned().unwrap_or_default();
-            let members: Vec<String> = members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect();
+            let members: Vec<String> =
+                members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect();
             let once: BTreeSet<String> = members.iter().cloned().collect();
             assert_eq!(members.len(), once.len(), "{}: a member stands twice: {members:?}", self.name);
             assert_eq!(once, self.members, "{}", self.name);
@@ -272,7 +283,11 @@ impl Progress {
         let until = Instant::now() + PATIENCE;
         let goal = self.steps.load(Ordering::SeqCst) + steps;
         while self.steps.load(Ordering::SeqCst) < goal {
-            assert!(Instant::now() < until, "no progress: {} of {goal} steps", self.steps.load(Ordering::SeqCst));
+            assert!(
+                Instant::now() < until,
+                "no progress: {} of {goal} steps",
+                self.steps.load(Ordering::SeqCst)
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -280,10 +295,8 @@ impl Progress {
 
 #[test]
 fn nothing_is_lost_or_doubled_while_everything_dies() {
-    let seed = std::env::var("ROLLCALL_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        u64::from(now.subsec_nanos())
-    });
+    let given = std::env::var("ROLLCALL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
     println!("seed {seed}: repeat with ROLLCALL_TEST_SEED={seed}");
     let cluster = Arc::new(Cluster::start(binary()).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -362,7 +375,9 @@ async fn trouble(cluster: Arc<Cluster>, seed: u64) {
         users += client.users.len();
     }
     let (steps, failed) = (progress.steps.load(Ordering::SeqCst), failed.load(Ordering::SeqCst));
-    println!("{steps} steps, {failed} calls failed and were looked after, {users} users are as they were told to be");
+    println!(
+        "{steps} steps, {failed} calls failed and were looked after, {users} users are as they were told to be"
+    );
 }
 
 async fn kill(cluster: &Arc<Cluster>, role: &'static str, replica: usize) {
@@ -389,8 +404,10 @@ fn a_revocation_reaches_the_other_gateway_within_a_second() {
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {
             let credentials = format!("/tenants/{}/credentials", tenant.tenant.id);
-            let (status, made) =
-                cluster.admin(0, Method::POST, &credentials, Some(json!({"label": "to be revoked"}))).await.unwrap();
+            let (status, made) = cluster
+                .admin(0, Method::POST, &credentials, Some(json!({"label": "to be revoked"})))
+                .await
+                .unwrap();
             assert_eq!(status, 201, "{made}");
             let token = made["token"].as_str().or(made["secret"].as_str()).unwrap().to_owned();
             let id = made["id"].as_str().or(made["credential"]["id"].as_str()).unwrap().to_owned();
@@ -402,7 +419,11 @@ fn a_revocation_reaches_the_other_gateway_within_a_second() {
             assert!(matches!(status, 200 | 204), "{status} {answer}");
             let revoked = Instant::now();
             while ask(1, &token).await != 401 {
-                assert!(revoked.elapsed() < Duration::from_secs(1), "still let in after {:?}", revoked.elapsed());
+                assert!(
+                    revoked.elapsed() < Duration::from_secs(1),
+                    "still let in after {:?}",
+                    revoked.elapsed()
+                );
             }
             slowest = slowest.max(revoked.elapsed());
             assert_eq!(ask(0, &token).await, 401);

@@ -55,7 +55,11 @@ fn sizes() -> Vec<usize> {
     let weight = |group: u32| 1.0 / (f64::from(group) + 20.0).powf(0.8);
     let all: f64 = (0..GROUPS).map(weight).sum();
     let scale = EDGES as f64 / all;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are small and positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sizes are small and positive"
+    )]
     let size = |group| (weight(group) * scale).round() as usize;
     (0..GROUPS).map(size).collect()
 }
@@ -67,7 +71,7 @@ fn nested(group: u32) -> Vec<u32> {
         return if (group - first) % DEPTH == DEPTH - 1 { Vec::new() } else { vec![group + 1] };
     }
     // Every tenth one holds the nine behind it.
-    if group % 10 == 0 { (group + 1..group + 10).collect() } else { Vec::new() }
+    if group.is_multiple_of(10) { (group + 1..group + 10).collect() } else { Vec::new() }
 }
 
 fn resident() -> usize {
@@ -82,7 +86,7 @@ fn user(number: u32) -> User {
         id,
         user_name_key: format!("{number}@contoso.example"),
         external_id: Some(format!("ext-{number}")),
-        active: number % 50 != 0,
+        active: !number.is_multiple_of(50),
     }
 }
 
@@ -162,8 +166,11 @@ fn main() {
     let (grown, counted) = (resident() - before, graph.bytes());
     println!("users {USERS}, groups {GROUPS}, edges {edges}; largest group {}", sizes[0]);
     println!("built from rows      {:>8.2} s", took.as_secs_f64());
-    println!("bytes an edge        {:>8.1}    (counted; resident memory grew by {:.1})",
-        counted as f64 / edges as f64, grown as f64 / edges as f64);
+    println!(
+        "bytes an edge        {:>8.1}    (counted; resident memory grew by {:.1})",
+        counted as f64 / edges as f64,
+        grown as f64 / edges as f64
+    );
 
     let (_, _) = checks(&graph, 0);
     for depth in [1, 2, 20] {
@@ -187,7 +194,8 @@ fn main() {
     println!("user out of a group  {}", each(begun.elapsed(), changes.len()));
 
     // The lower end of a chain gains and loses a group: twenty sets change.
-    let lowest: Vec<Uuid> = (1..=CHAINED / DEPTH).map(|chain| group_id(GROUPS - CHAINED + chain * DEPTH - 1)).collect();
+    let lowest: Vec<Uuid> =
+        (1..=CHAINED / DEPTH).map(|chain| group_id(GROUPS - CHAINED + chain * DEPTH - 1)).collect();
     let begun = Instant::now();
     for group in &lowest {
         graph.add_members(*group, &[group_id(5)]).unwrap();

@@ -209,7 +209,10 @@ mod tests {
         let texts = format!("{shown:?} {}", serde_json::to_string(&shown).unwrap());
         assert!(!texts.contains("hunter2") && texts.contains("[redacted]"), "{texts}");
         let error = load::<Shown>("password = 12345\nnames = []", None).unwrap_err().to_string();
-        assert!(!error.contains("12345") && error.contains("in quotes") && error.contains("password"), "{error}");
+        assert!(
+            !error.contains("12345") && error.contains("in quotes") && error.contains("password"),
+            "{error}"
+        );
     }
 
     #[test]

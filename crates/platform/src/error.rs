@@ -170,7 +170,8 @@ impl From<Status> for Error {
         let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
         let known = info.as_ref().and_then(|info| ErrorKind::from_name(&info.reason));
         let Some(kind) = known else {
-            let kind = if is_broken_connection(&status) { ErrorKind::Unavailable } else { kind_of(status.code()) };
+            let kind =
+                if is_broken_connection(&status) { ErrorKind::Unavailable } else { kind_of(status.code()) };
             let detail = match kind {
                 ErrorKind::Unavailable => {
                     "a service of the platform does not answer right now; try again shortly"

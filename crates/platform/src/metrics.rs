@@ -115,8 +115,10 @@ impl Metrics {
         let Some(instruments) = &self.instruments else { return };
         // A caller can make methods up; those are UNIMPLEMENTED.
         let method = if code == "12" { "(unknown)" } else { method };
-        let labels =
-            [KeyValue::new("rpc.method", method.to_owned()), KeyValue::new("rpc.grpc.status_code", code.to_owned())];
+        let labels = [
+            KeyValue::new("rpc.method", method.to_owned()),
+            KeyValue::new("rpc.grpc.status_code", code.to_owned()),
+        ];
         instruments.rpc_calls.record(took.as_secs_f64(), &labels);
     }
 

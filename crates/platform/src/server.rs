@@ -232,7 +232,7 @@ where
         };
         let place = match self.place(&method) {
             Ok(place) => place,
-            Err(refusal) => return Box::pin(std::future::ready(Ok(refusal))),
+            Err(NoRoom) => return Box::pin(std::future::ready(Ok(refusal()))),
         };
         let span = tracing::info_span!(
             "rpc",
@@ -282,13 +282,21 @@ where
 impl<S> Incoming<S> {
     /// Room for one more call, or at once the answer that there is none: waiting in line would only make everybody late.
     /// Probes are always let in, or a busy server would be taken for a dead one.
-    fn place(&self, method: &str) -> Result<Option<OwnedSemaphorePermit>, http::Response<Body>> {
-        let Some(room) = self.room.as_ref().filter(|_| !method.starts_with("grpc.health.")) else { return Ok(None) };
-        room.clone().try_acquire_owned().map(Some).map_err(|_| {
-            metrics::metrics().rpc_refused();
-            let mut refusal = Status::unavailable("this replica has too many calls under way").into_http();
-            refusal.headers_mut().insert(REFUSED_UNREAD, http::HeaderValue::from_static("1"));
-            refusal
-        })
+    fn place(&self, method: &str) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
+        match &self.room {
+            Some(room) if !method.starts_with("grpc.health.") => {
+                room.clone().try_acquire_owned().map(Some).map_err(|_| NoRoom)
+            }
+            _ => Ok(None),
+        }
     }
+}
+
+struct NoRoom;
+
+fn refusal() -> http::Response<Body> {
+    metrics::metrics().rpc_refused();
+    let mut refusal = Status::unavailable("this replica has too many calls under way").into_http();
+    refusal.headers_mut().insert(REFUSED_UNREAD, http::HeaderValue::from_static("1"));
+    refusal
 }

@@ -11,6 +11,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -40,7 +41,17 @@ pub struct Config {
     pub otlp_endpoint: String,
 }
 
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// The filter that is set, and whether it lets the spans of SQL statements through.
+static FILTER: OnceLock<(reload::Handle<EnvFilter, Registry>, bool)> = OnceLock::new();
+
+/// A span for each SQL statement is of use only in traces that are sent somewhere.
+fn filter(directives: &str, statements: bool) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::try_new(directives)?;
+    if statements || directives.contains("sea_orm::") {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive("sea_orm::database=warn".parse()?))
+}
 
 /// Keeps the exporter alive; [`Guard::shutdown`] flushes it.
 pub struct Guard {
@@ -82,7 +93,8 @@ pub fn init(
     service: &'static str,
 ) -> std::result::Result<Guard, Box<dyn std::error::Error + Send + Sync>> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("telemetry.log: {error}"))?;
+    let statements = !config.otlp_endpoint.is_empty();
+    let filter = filter(&config.log, statements).map_err(|error| format!("telemetry.log: {error}"))?;
     let (filter, handle) = reload::Layer::new(filter);
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
@@ -104,13 +116,13 @@ pub fn init(
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("rollcall")));
     tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init()?;
-    let _ = FILTER.set(handle);
+    let _ = FILTER.set((handle, statements));
     Ok(Guard { provider })
 }
 
 /// What is logged now, as filter directives; `None` when logging was not set up here.
 pub fn log_filter() -> Option<String> {
-    FILTER.get()?.with_current(ToString::to_string).ok()
+    FILTER.get()?.0.with_current(ToString::to_string).ok()
 }
 
 /// Changes what is logged (and traced) from now on, until the process ends.
@@ -118,9 +130,10 @@ pub fn log_filter() -> Option<String> {
 /// # Errors
 /// `InvalidValue` for directives that do not parse.
 pub fn set_log_filter(directives: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(directives)
+    let (handle, statements) =
+        FILTER.get().ok_or_else(|| Error::unavailable("logging was not set up in this process"))?;
+    let filter = filter(directives, *statements)
         .map_err(|error| Error::invalid_value(format!("`{directives}` is no log filter: {error}")))?;
-    let handle = FILTER.get().ok_or_else(|| Error::unavailable("logging was not set up in this process"))?;
     handle.reload(filter).map_err(Error::internal)?;
     tracing::warn!("the log filter was changed to `{directives}`");
     Ok(())

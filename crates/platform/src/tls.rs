@@ -67,7 +67,8 @@ fn read(path: &Path, section: &str, key: &str, holds: &str) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::invalid_value(format!("{section}.{key}: the file {path_text} cannot be read: {error}"))
     })?;
-    let begins = |line: &str| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{holds}-----"));
+    let begins =
+        |line: &str| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{holds}-----"));
     if !text.lines().any(begins) {
         return Err(Error::invalid_value(format!(
             "{section}.{key}: the file {path_text} is no PEM with a {holds}: it must have a line `-----BEGIN ... {holds}-----`"

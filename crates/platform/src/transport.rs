@@ -107,9 +107,21 @@ pub(crate) const REFUSED_UNREAD: &str = "rollcall-refused-unread";
 /// however often it is done. By its name, as contracts are written here.
 pub(crate) fn is_repeatable(path: &str) -> bool {
     let method = path.rsplit('/').next().unwrap_or_default();
-    ["Get", "List", "Lookup", "Check", "BatchCheck", "Explain", "Resolve", "Watch", "Export", "Apply", "Purge"]
-        .iter()
-        .any(|begins| method.starts_with(begins))
+    [
+        "Get",
+        "List",
+        "Lookup",
+        "Check",
+        "BatchCheck",
+        "Explain",
+        "Resolve",
+        "Watch",
+        "Export",
+        "Apply",
+        "Purge",
+    ]
+    .iter()
+    .any(|begins| method.starts_with(begins))
 }
 
 fn client_stack(inner: Transport) -> Transport {

@@ -47,10 +47,15 @@ struct Member {
 impl Cluster {
     /// Starts everything with the `rollcall` at `binary` and returns when all of it is ready.
     pub fn start(binary: &Path) -> Result<Cluster> {
+        Self::start_with(binary, "")
+    }
+
+    /// As [`Cluster::start`], with these lines of settings (TOML, `section.key = value`) besides those it needs itself.
+    pub fn start_with(binary: &Path, further: &str) -> Result<Cluster> {
         let dir = tempfile::Builder::new().prefix("rollcall-cluster-").tempdir()?;
         let programs = programs()?;
         let (postgres, postgres_dir) = start_postgres(&programs)?;
-        let (redis, redis_address) = start_redis()?;
+        let (redis, redis_address) = crate::redis::private()?;
 
         let secrets = dir.path().join("secrets");
         run(Command::new(binary).args(["config", "secrets", "--dir"]).arg(&secrets))?;
@@ -58,7 +63,9 @@ impl Cluster {
         std::fs::write(dir.path().join("roles.sql"), roles)?;
         let psql = |arguments: &[&OsStr]| {
             let mut psql = Command::new(programs.join("psql"));
-            psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"]).arg(&postgres_dir).args(arguments);
+            psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
+                .arg(&postgres_dir)
+                .args(arguments);
             run(&mut psql)
         };
         psql(&["-c".as_ref(), "CREATE DATABASE rollcall".as_ref()])?;
@@ -71,7 +78,7 @@ impl Cluster {
             }
         }
         let config = dir.path().join("rollcall.toml");
-        std::fs::write(&config, settings(&addresses, &postgres_dir, redis_address, &secrets))?;
+        std::fs::write(&config, settings(&addresses, &postgres_dir, redis_address, &secrets) + further)?;
         run(Command::new(binary).args(["migrate", "--wait", "30", "--config"]).arg(&config))?;
 
         let mut members = Vec::new();
@@ -94,8 +101,16 @@ impl Cluster {
         }
         let admin_token = std::fs::read_to_string(secrets.join("admin_token"))?.trim().to_owned();
         let (postgres, redis) = (Mutex::new(postgres), Mutex::new(redis));
-        let cluster =
-            Cluster { postgres, redis, members, admin_token, programs, postgres_dir, redis_address, _dir: dir };
+        let cluster = Cluster {
+            postgres,
+            redis,
+            members,
+            admin_token,
+            programs,
+            postgres_dir,
+            redis_address,
+            _dir: dir,
+        };
         cluster.wait_until_ready()?;
         Ok(cluster)
     }
@@ -139,7 +154,7 @@ impl Cluster {
     /// Starts Redis again after it was stopped; returns when it takes connections.
     pub fn start_redis_again(&self) -> Result<()> {
         lock(&self.redis).start_again()?;
-        wait_for_redis(self.redis_address)
+        crate::redis::wait(self.redis_address)
     }
 
     /// Returns when every process says that it is ready.
@@ -148,10 +163,17 @@ impl Cluster {
     }
 
     /// Calls the admin API of a gateway; returns status and body.
-    pub async fn admin(&self, gateway: usize, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
+    pub async fn admin(
+        &self,
+        gateway: usize,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(u16, Value)> {
         let base = &self.gateways()[gateway];
         let client = crate::http_client();
-        let mut request = client.request(method, format!("{base}/admin/v1{path}")).bearer_auth(&self.admin_token);
+        let mut request =
+            client.request(method, format!("{base}/admin/v1{path}")).bearer_auth(&self.admin_token);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -165,7 +187,8 @@ impl Cluster {
         let body = json!({"name": name, "preset": preset});
         let (status, answer) = self.admin(0, Method::POST, "/tenants", Some(body)).await?;
         ensure!(status == 201, "creating tenant {name:?} was answered {status}: {answer}");
-        serde_json::from_value(answer.clone()).with_context(|| format!("creating a tenant was answered {answer}"))
+        serde_json::from_value(answer.clone())
+            .with_context(|| format!("creating a tenant was answered {answer}"))
     }
 
     fn member(&self, role: &str, replica: usize) -> Result<&Member> {
@@ -229,7 +252,8 @@ fn start_postgres(programs: &Path) -> Result<(Process, PathBuf)> {
     }
     run(&mut initdb)?;
     let (postgres, data) = (programs.join("postgres"), dir.join("data"));
-    let mut command: Vec<&OsStr> = vec![postgres.as_os_str(), "-D".as_ref(), data.as_os_str(), "-k".as_ref(), dir.as_os_str()];
+    let mut command: Vec<&OsStr> =
+        vec![postgres.as_os_str(), "-D".as_ref(), data.as_os_str(), "-k".as_ref(), dir.as_os_str()];
     for option in ["listen_addresses=", "fsync=off", "max_connections=200"] {
         command.extend::<[&OsStr; 2]>(["-c".as_ref(), option.as_ref()]);
     }
@@ -243,21 +267,6 @@ fn wait_for_postgres(programs: &Path, dir: &Path) -> Result<()> {
         let mut ask = Command::new(programs.join("pg_isready"));
         ask.arg("-q").arg("-h").arg(dir).status().is_ok_and(|status| status.success())
     })
-}
-
-fn start_redis() -> Result<(Process, SocketAddr)> {
-    let dir = tempfile::Builder::new().prefix("rollcall-redis-").tempdir()?.keep();
-    let address = free_address()?;
-    let port = address.port().to_string();
-    let command = ["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    let command: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
-    let process = Process::start(&dir, &command, None)?;
-    wait_for_redis(address)?;
-    Ok((process, address))
-}
-
-fn wait_for_redis(address: SocketAddr) -> Result<()> {
-    wait_until("Redis takes connections", || std::net::TcpStream::connect(address).is_ok())
 }
 
 fn run(command: &mut Command) -> Result<String> {

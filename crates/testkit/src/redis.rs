@@ -2,12 +2,14 @@
 //! that asks. `ROLLCALL_TEST_REDIS_URL` names a running one to use instead.
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::keeper::Keeper;
+use crate::process::{Process, free_address, wait_until};
 
 /// Names a running server, so that none is started.
 pub const URL_VARIABLE: &str = "ROLLCALL_TEST_REDIS_URL";
@@ -55,4 +57,96 @@ fn start() -> Result<(String, Option<Keeper>)> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     let keeper = Keeper::start(KEEPER, &[dir.as_os_str(), OsStr::new(&port)], None)?;
     Ok((format!("redis://127.0.0.1:{port}"), Some(keeper)))
+}
+
+/// A Redis of one test, to be stopped and started at will.
+pub fn private() -> Result<(Process, SocketAddr)> {
+    let address = free_address()?;
+    Ok((member(address, &[])?, address))
+}
+
+/// Returns when the Redis there takes connections.
+pub fn wait(address: SocketAddr) -> Result<()> {
+    wait_until("Redis takes connections", || TcpStream::connect(address).is_ok())
+}
+
+/// A Redis Cluster of three masters.
+pub fn cluster() -> Result<(Vec<Process>, Vec<SocketAddr>)> {
+    let (mut processes, mut addresses) = (Vec::new(), Vec::new());
+    while addresses.len() < 3 {
+        let address = free_address()?;
+        // Its bus listens 10,000 ports higher.
+        if address.port() < 55_000 {
+            processes
+                .push(member(address, &["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"])?);
+            addresses.push(address);
+        } else {
+            // Hold it no longer than it takes to be given another.
+            let _taken = TcpListener::bind(address);
+        }
+    }
+    let mut create = Command::new("redis-cli");
+    create.args(["--cluster", "create"]).args(addresses.iter().map(ToString::to_string)).arg("--cluster-yes");
+    let output = create.output().context("redis-cli")?;
+    if !output.status.success() {
+        bail!("redis-cli --cluster create: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    wait_until("the Redis Cluster is whole", || {
+        addresses.iter().all(|address| asked(*address, &["cluster", "info"]).contains("cluster_state:ok"))
+    })?;
+    Ok((processes, addresses))
+}
+
+/// A master named `main`, a replica of it, and a sentinel that watches them.
+pub struct Watched {
+    /// The master at first.
+    pub master: Process,
+    /// What takes over.
+    pub replica: Process,
+    /// Both, in that order.
+    pub addresses: [SocketAddr; 2],
+    /// Where the sentinel is asked.
+    pub sentinel: SocketAddr,
+    _sentinel: Process,
+}
+
+/// Starts them and returns when the sentinel knows both.
+pub fn watched() -> Result<Watched> {
+    let (master, at) = private()?;
+    let address = free_address()?;
+    let (host, port) = (at.ip().to_string(), at.port().to_string());
+    let replica = member(address, &["--replicaof", &format!("{host} {port}")])?;
+    let sentinel = free_address()?;
+    let dir = tempfile::Builder::new().prefix("rollcall-sentinel-").tempdir()?.keep();
+    let settings = format!(
+        "port {}\nbind 127.0.0.1\nsentinel monitor main {host} {port} 1\nsentinel down-after-milliseconds main 500\n\
+         sentinel failover-timeout main 2000\n",
+        sentinel.port()
+    );
+    let file = dir.join("sentinel.conf");
+    std::fs::write(&file, settings)?;
+    let process =
+        Process::start(&dir, &["redis-server".as_ref(), file.as_os_str(), "--sentinel".as_ref()], None)?;
+    wait_until("the sentinel knows master and replica", || {
+        asked(sentinel, &["sentinel", "master", "main"]).contains("num-slaves\n1")
+    })?;
+    Ok(Watched { master, replica, addresses: [at, address], sentinel, _sentinel: process })
+}
+
+fn member(address: SocketAddr, further: &[&str]) -> Result<Process> {
+    let dir = tempfile::Builder::new().prefix("rollcall-redis-").tempdir()?.keep();
+    let port = address.port().to_string();
+    let mut command =
+        vec!["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    command.extend(further);
+    let command: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
+    let process = Process::start(&dir, &command, None)?;
+    wait(address)?;
+    Ok(process)
+}
+
+fn asked(address: SocketAddr, question: &[&str]) -> String {
+    let mut ask = Command::new("redis-cli");
+    ask.args(["-p", &address.port().to_string()]).args(question);
+    ask.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }

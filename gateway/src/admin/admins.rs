@@ -97,7 +97,7 @@ pub(crate) async fn create(
     delete, path = "/admins/{admin}", operation_id = "revokeAdmin", tag = "Platform",
     responses(
         (status = 204, description = "It is dead."),
-        (status = 412, description = "It is the last live one."),
+        (status = 409, description = "It is the last live one."),
     ),
 )]
 pub(crate) async fn revoke(

@@ -202,7 +202,7 @@ pub(crate) async fn change(
     request_body = NewSecret,
     responses(
         (status = 201, description = "The client and its new secret.", body = ClientWithSecret),
-        (status = 412, description = "The client proves itself otherwise."),
+        (status = 409, description = "The client proves itself otherwise."),
     ),
 )]
 pub(crate) async fn rotate_secret(

@@ -104,7 +104,7 @@ pub(crate) async fn list(
     request_body = New,
     responses(
         (status = 201, description = "The token.", body = CredentialWithToken),
-        (status = 412, description = "Provisioning is off, or there are too many live tokens."),
+        (status = 409, description = "Provisioning is off, or there are too many live tokens."),
     ),
 )]
 pub(crate) async fn create(
@@ -151,7 +151,7 @@ pub(crate) async fn revoke(
     request_body = New,
     responses(
         (status = 201, description = "The successor; `replaces` names the token to replace.", body = CredentialWithToken),
-        (status = 412, description = "The token is not live, or is being replaced already."),
+        (status = 409, description = "The token is not live, or is being replaced already."),
     ),
 )]
 pub(crate) async fn start_rotation(
@@ -177,7 +177,7 @@ pub(crate) async fn start_rotation(
     operation_id = "completeRotation", tag = "Credentials",
     responses(
         (status = 200, description = "The successor.", body = OneCredential),
-        (status = 412, description = "There is no such rotation, or it was cancelled."),
+        (status = 409, description = "There is no such rotation, or it was cancelled."),
     ),
 )]
 pub(crate) async fn complete_rotation(
@@ -202,7 +202,7 @@ pub(crate) async fn complete_rotation(
     tag = "Credentials",
     responses(
         (status = 200, description = "The successor, revoked.", body = OneCredential),
-        (status = 412, description = "There is no such rotation, or it was completed."),
+        (status = 409, description = "There is no such rotation, or it was completed."),
     ),
 )]
 pub(crate) async fn cancel_rotation(

@@ -121,7 +121,7 @@ impl Facts {
     }
 }
 
-async fn users(
+pub(super) async fn users(
     app: &App,
     administrator: &Administrator,
     tenant_id: &str,

@@ -23,6 +23,7 @@ mod suspended;
 mod teams;
 mod tenants;
 mod users;
+mod verify;
 
 use ::scim::ErrorKind;
 use axum::Router;
@@ -76,6 +77,7 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(suspended::purge))
         .routes(routes!(suspended::restore))
         .routes(routes!(export::run))
+        .routes(routes!(verify::run))
         .routes(routes!(audit::of_tenant))
         .routes(routes!(clients::list, clients::create))
         .routes(routes!(clients::change, clients::delete))

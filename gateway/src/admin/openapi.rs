@@ -17,6 +17,20 @@ const PATH_PARAMETERS: [(&str, &str); 8] = [
     ("user", "Id of the user."),
 ];
 
+/// Errors that many operations have, by status.
+const ERRORS: [(&str, &str); 10] = [
+    ("400", "The request does not fit."),
+    ("401", "The token is missing, or no good."),
+    ("403", "The token is not for the admin API."),
+    ("404", "There is no such thing."),
+    ("409", "The request with this Idempotency-Key is under way."),
+    ("413", "The body is too large."),
+    ("415", "The body is not of the right Content-Type."),
+    ("422", "The Idempotency-Key was used for another request."),
+    ("429", "Too many requests: the header Retry-After says when to try again."),
+    ("503", "A service is away: try again shortly."),
+];
+
 /// Where the document is served, within the admin API. Anybody may read it: it tells what this program can do, which is public, and nothing of
 /// what is stored.
 pub(super) const PATH: &str = "/openapi.json";
@@ -29,7 +43,7 @@ struct Problem {
     title: String,
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What kind of error it is, for programs: docs/errors.md lists them.
+    /// What kind of error it is, for programs: e.g. `NotFound`, `InvalidValue`, `Uniqueness`.
     kind: String,
     /// What is wrong, where, and what would be right.
     detail: String,
@@ -78,12 +92,10 @@ pub(super) fn complete(document: &Document) -> Value {
             "description": "The admin token: the first start of `rollcall standalone` writes one, POST /admins makes more.",
         },
     });
-    document["components"]["responses"] = json!({
-        "Problem": {
-            "description": "An error (RFC 9457).",
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        },
-    });
+    document["components"]["responses"]["Problem"] = problem("An error (RFC 9457).");
+    for (status, description) in ERRORS {
+        document["components"]["responses"][format!("Problem{status}")] = problem(description);
+    }
     for (path, operations) in members(&mut document["paths"]) {
         for (method, operation) in members(operations) {
             share(path, method, operation);
@@ -103,25 +115,18 @@ fn share(path: &str, method: &str, operation: &mut Value) {
         });
         parameters.insert(at, parameter);
     }
-    let mut errors = vec![
-        ("401", "The token is missing, or no good."),
-        ("403", "The token is not for the admin API."),
-        ("429", "Too many requests: the header Retry-After says when to try again."),
-        ("503", "A service is away: try again shortly."),
-    ];
+    let mut errors = vec!["401", "403", "429", "503"];
     if path.contains('{') {
-        errors.push(("404", "There is no such thing."));
+        errors.push("404");
     }
     if operation.get("requestBody").is_some() || operation.get("parameters").is_some() {
-        errors.push(("400", "The request does not fit."));
+        errors.push("400");
     }
     if operation.get("requestBody").is_some() {
-        errors.push(("413", "The body is too large."));
-        errors.push(("415", "The body is not of the right Content-Type."));
+        errors.extend(["413", "415"]);
     }
     if method == "post" {
-        errors.push(("409", "The request with this Idempotency-Key is under way."));
-        errors.push(("422", "The Idempotency-Key was used for another request."));
+        errors.extend(["409", "422"]);
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "Whoever repeats the request with the same key within 24 hours gets the first answer again, with \
@@ -132,20 +137,29 @@ fn share(path: &str, method: &str, operation: &mut Value) {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    for (status, description) in errors {
-        let error = &mut operation["responses"][status];
-        let own = error.get("description").and_then(Value::as_str);
-        let description =
-            own.map_or_else(|| description.to_owned(), |own| format!("{own} Or: {description}"));
-        *error = json!({"description": description});
-    }
     for (status, response) in members(&mut operation["responses"]) {
-        if status.starts_with(['4', '5']) && response.get("content").is_none() {
-            response["content"] =
-                json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
+        if status.starts_with(['4', '5']) {
+            let own = response["description"].as_str().unwrap_or_default();
+            let shared = ERRORS.iter().find(|(known, _)| known == status && errors.contains(known));
+            let description =
+                shared.map_or_else(|| own.to_owned(), |(_, shared)| format!("{own} Or: {shared}"));
+            *response = problem(&description);
+        }
+    }
+    for status in errors {
+        if operation["responses"].get(status).is_none() {
+            operation["responses"][status] =
+                json!({"$ref": format!("#/components/responses/Problem{status}")});
         }
     }
     operation["responses"]["default"] = json!({"$ref": "#/components/responses/Problem"});
+}
+
+fn problem(description: &str) -> Value {
+    json!({
+        "description": description,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    })
 }
 
 fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {

@@ -172,7 +172,8 @@ struct ChangeOfLimits {
     request_body = Change,
     responses(
         (status = 200, description = "The tenant as it is now.", body = TenantWithUrl),
-        (status = 412, description = "It has another version than expected, or is being deleted."),
+        (status = 409, description = "It is being deleted."),
+        (status = 412, description = "It has another version than expected."),
     ),
 )]
 pub(crate) async fn change(

@@ -144,6 +144,8 @@ mod tests {
         }
         assert_eq!(queue.take_dropped(), 3);
         assert_eq!(queue.take_dropped(), 0);
+        let metrics = metrics::metrics().text().unwrap();
+        assert!(metrics.contains("rollcall_provisioning_log_dropped_total"), "{metrics}");
         assert_eq!(ids(&queue), ["c2", "c3", "c4"]);
         assert_eq!((queue.len(), queue.waiting().bytes), (0, 0));
     }

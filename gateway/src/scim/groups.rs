@@ -135,6 +135,9 @@ async fn page(app: &App, caller: &Caller, params: Params) -> Result<Response> {
         let Some(list_groups_response::Part::Group(stored)) = piece.part else {
             return Err(Error::broken_contract("ListGroups sent something else than groups"));
         };
+        if head.total_results == 1 {
+            caller.note.found(Kind::Group, &stored);
+        }
         resources.push(Value::Object(shape.group(&stored)?));
     }
     let list = List {

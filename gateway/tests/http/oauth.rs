@@ -109,7 +109,8 @@ async fn keys_and_metadata_are_public() {
 async fn an_assertion_is_passed_on_with_what_we_are_called() {
     const OWN: &str = "https://scim.example.com";
     let named = Config { public_url: format!("{OWN}/"), ..Config::default() };
-    let body = "grant_type=client_credentials&client_assertion=a.b.c&client_assertion_type=urn%3Aietf&scope=scim";
+    let body =
+        "grant_type=client_credentials&client_assertion=a.b.c&client_assertion_type=urn%3Aietf&scope=scim";
     for (config, host, expected) in [
         (named, "evil.example", vec![OWN.to_owned(), format!("{OWN}/oauth2/token")]),
         (Config::default(), "evil.example", vec![]),

@@ -56,9 +56,12 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let types = match manager.get_database_backend() {
-            DbBackend::Postgres => {
-                [("{uuid}", "uuid"), ("{text}", "text COLLATE \"C\""), ("{bytes}", "bytea"), ("{integer}", "bigint")]
-            }
+            DbBackend::Postgres => [
+                ("{uuid}", "uuid"),
+                ("{text}", "text COLLATE \"C\""),
+                ("{bytes}", "bytea"),
+                ("{integer}", "bigint"),
+            ],
             _ => [("{uuid}", "blob"), ("{text}", "text"), ("{bytes}", "blob"), ("{integer}", "integer")],
         };
         for statement in STATEMENTS {

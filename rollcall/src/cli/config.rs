@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use platform::clock::Clock;
+use platform::ids::CredentialId;
 use secrecy::ExposeSecret;
 use token::SecretKey;
 use token::domain::secret::{self, Kind};
@@ -65,7 +67,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Secrets { dir } => {
             std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-            let (admin_token, _) = secret::mint(Kind::Admin, uuid::Uuid::now_v7())?;
+            let (admin_token, _) = secret::mint(Kind::Admin, CredentialId::new(&Clock::system()).uuid())?;
             for (name, value) in [
                 ("key_encryption_key", SecretKey::generate()?.to_text().as_str().to_owned()),
                 ("cursor_key", SecretKey::generate()?.to_text().as_str().to_owned()),
@@ -76,7 +78,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
                 match write_new(&path, &value) {
                     Ok(()) => println!("{} (new)", path.display()),
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => println!("{}", path.display()),
-                    Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
+                    Err(error) => {
+                        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+                    }
                 }
             }
             Ok(())

@@ -32,6 +32,27 @@ enum Verb {
         #[arg(long, value_name = "TIME")]
         expires_at: Option<String>,
     },
+    /// Begin to replace a secret: print its successor. Both work until `complete` (or `cancel`).
+    Rotate {
+        /// Id of the secret to replace.
+        id: String,
+        /// What the successor is for; without it, as before.
+        #[arg(long, default_value = "")]
+        label: String,
+        /// When the successor stops working, like 2027-01-31T00:00:00Z; without it, never.
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+    },
+    /// End a rotation, once the identity provider has the successor: the secret it replaces stops working at once.
+    Complete {
+        /// Id of the successor.
+        id: String,
+    },
+    /// Take a rotation back: the successor stops working at once.
+    Cancel {
+        /// Id of the successor.
+        id: String,
+    },
     /// List the tenant's secrets, without the secrets themselves.
     List,
     /// Make a secret stop working, at once and for good.
@@ -53,6 +74,9 @@ struct Credential {
     last_used_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<String>,
+    /// The secret that this one is to replace, while the rotation is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,9 +103,35 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             if arguments.json {
                 return table::json(&created);
             }
-            table::line(&format!("id            {}", created.credential.id));
-            table::line(&format!("Secret Token  {}", created.token));
-            table::line("\nThe token is not shown again.");
+            show(&created);
+        }
+        Verb::Rotate { id, label, expires_at } => {
+            let body = json!({ "label": label, "expires_at": expires_at });
+            let successor: Created = client.post(&format!("{path}/{}/rotation", segment(&id)), &body).await?;
+            if arguments.json {
+                return table::json(&successor);
+            }
+            show(&successor);
+            let id = &successor.credential.id;
+            table::line(&format!(
+                "Both work. When the identity provider has it: rollcall credential complete {id}"
+            ));
+        }
+        Verb::Complete { id } => {
+            let path = format!("{path}/{}/rotation/complete", segment(&id));
+            let answer: serde_json::Value = client.post(&path, &json!({})).await?;
+            if arguments.json {
+                return table::json(&answer);
+            }
+            table::line("The secret that was to be replaced is dead.");
+        }
+        Verb::Cancel { id } => {
+            let path = format!("{path}/{}/rotation/cancel", segment(&id));
+            let answer: serde_json::Value = client.post(&path, &json!({})).await?;
+            if arguments.json {
+                return table::json(&answer);
+            }
+            table::line("The successor is dead; all is as before.");
         }
         Verb::List => list(&client, &path, arguments.json).await?,
         Verb::Revoke { id } => {
@@ -95,6 +145,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn show(created: &Created) {
+    table::line(&format!("id            {}", created.credential.id));
+    table::line(&format!("Secret Token  {}", created.token));
+    table::line("\nThe token is not shown again.");
+}
+
 async fn list(client: &AdminClient, path: &str, as_json: bool) -> anyhow::Result<()> {
     let found: Credentials = client.get(path, &[]).await?;
     if as_json {
@@ -105,11 +161,11 @@ async fn list(client: &AdminClient, path: &str, as_json: bool) -> anyhow::Result
         .credentials
         .iter()
         .map(|c| {
-            let Credential { id, label, created_at, expires_at, last_used_at, revoked_at } = c;
-            let times = [created_at, last_used_at, expires_at, revoked_at].map(text);
+            let Credential { id, label, created_at, expires_at, last_used_at, revoked_at, replaces } = c;
+            let times = [created_at, last_used_at, expires_at, revoked_at, replaces].map(text);
             [id.clone(), label.clone()].into_iter().chain(times).collect()
         })
         .collect();
-    table::print(&["ID", "LABEL", "CREATED", "LAST USED", "EXPIRES", "REVOKED"], &rows);
+    table::print(&["ID", "LABEL", "CREATED", "LAST USED", "EXPIRES", "REVOKED", "REPLACES"], &rows);
     Ok(())
 }

@@ -124,6 +124,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     follow(&question, found, now, arguments.json).await
 }
 
+/// What the log tells of one user, the latest `limit` exchanges that were notable, oldest first.
+pub(crate) async fn story(
+    client: AdminClient,
+    tenant: &str,
+    user: &str,
+    limit: usize,
+) -> anyhow::Result<Vec<String>> {
+    let parameters = vec![("user", user.to_owned()), ("notable", "true".to_owned())];
+    let question = Question { client, path: format!("/tenants/{}/log", segment(tenant)), parameters };
+    let found = question.ask(None, limit).await?;
+    told(found.exchanges, &found.user_ids, true)
+}
+
 async fn follow(question: &Question, found: Found, now: Timestamp, as_json: bool) -> anyhow::Result<()> {
     let mut seen = HashSet::new();
     let mut from = now;
@@ -154,18 +167,22 @@ fn id(exchange: &Value) -> String {
     exchange["id"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Oldest first: what is latest stands where the eye is.
 fn show(exchanges: Vec<Value>, user_ids: &HashSet<String>, with_head: bool) -> anyhow::Result<()> {
+    for line in told(exchanges, user_ids, with_head)? {
+        table::line(&line);
+    }
+    Ok(())
+}
+
+/// Oldest first: what is latest stands where the eye is.
+fn told(exchanges: Vec<Value>, user_ids: &HashSet<String>, with_head: bool) -> anyhow::Result<Vec<String>> {
     let mut story = Vec::with_capacity(exchanges.len());
     for exchange in exchanges.into_iter().rev() {
         let exchange: Exchange = serde_json::from_value(exchange)
             .context("the server's answer is not what this version expects")?;
         story.push(log_story::row(&exchange, user_ids));
     }
-    for line in log_story::lines(&story, with_head) {
-        table::line(&line);
-    }
-    Ok(())
+    Ok(log_story::lines(&story, with_head))
 }
 
 impl Question {
@@ -211,25 +228,17 @@ impl Question {
 }
 
 /// A time as the server reads it: of `2h`, two hours before `now`; anything else is the server's to judge.
-fn time(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<String> {
-    let Some((digits, unit)) = text.split_at_checked(text.len().saturating_sub(1)) else {
-        return Ok(text.to_owned());
-    };
-    let Ok(count) = digits.parse::<u64>() else {
-        anyhow::ensure!(
-            text.contains('T'),
-            "{flag}: `{text}` is neither an age like 90s, 15m, 2h or 7d nor a time like 2026-11-22T17:00:00Z"
-        );
-        return Ok(text.to_owned());
-    };
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => anyhow::bail!("{flag}: `{text}` needs a unit: s, m, h or d, like 2h"),
-    };
-    Ok(now.minus(Duration::from_secs(count.saturating_mul(seconds))).to_rfc3339())
+pub(super) fn time(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<String> {
+    for (unit, seconds) in [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)] {
+        if let Some(count) = text.strip_suffix(unit).and_then(|digits| digits.parse::<u64>().ok()) {
+            return Ok(now.minus(Duration::from_secs(count.saturating_mul(seconds))).to_rfc3339());
+        }
+    }
+    anyhow::ensure!(
+        text.contains('T'),
+        "{flag}: `{text}` is neither an age like 90s, 15m, 2h or 7d nor a time like 2026-11-22T17:00:00Z"
+    );
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

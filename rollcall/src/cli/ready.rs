@@ -19,6 +19,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?;
     let answer = client.get(&url).send().await.with_context(|| format!("nobody answers at {url}"))?;
     let status = answer.status();
-    anyhow::ensure!(status.is_success(), "{url} answers {status}: {}", answer.text().await.unwrap_or_default());
+    anyhow::ensure!(
+        status.is_success(),
+        "{url} answers {status}: {}",
+        answer.text().await.unwrap_or_default()
+    );
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use serde::Serialize;
+use serde_json::Value;
 
 #[expect(clippy::print_stderr, reason = "errors of a command go to the terminal")]
 pub(super) fn line(text: &str) {
@@ -17,6 +18,27 @@ pub(super) fn line(text: &str) {
 pub(super) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     line(&serde_json::to_string(value)?);
     Ok(())
+}
+
+/// A cell: text without its quotes, nothing for what is not there.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A row for each object of a list, a column for each name.
+pub(super) fn objects(columns: &[&str], list: &Value) {
+    let rows: Vec<Vec<String>> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|object| columns.iter().map(|column| text(&object[*column])).collect())
+        .collect();
+    let head: Vec<String> = columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect();
+    print(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
 }
 
 /// Left-aligned columns, two spaces apart, the head in capitals.

@@ -1,5 +1,7 @@
 //! `rollcall tenant …`
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,6 +56,14 @@ enum Verb {
         /// Name or id.
         tenant: String,
     },
+    /// Write everything of a tenant as lines of JSON: facts, schemas, teams, users, groups, members; never a secret.
+    Export {
+        /// Name or id.
+        tenant: String,
+        /// Where to; without it, standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Delete a tenant with its users, groups and credentials. Cannot be undone.
     Delete {
         /// Name or id.
@@ -84,6 +94,8 @@ pub(crate) struct Tenant {
     recognised: Option<Recognised>,
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<Settings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scim_enabled: Option<bool>,
 }
 
 /// The answer to the creation of a tenant.
@@ -139,6 +151,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Disable { tenant } => {
             show(&patch(&client, &tenant, &json!({ "state": "disabled" })).await?, arguments.json)?;
         }
+        Verb::Export { tenant, output } => {
+            let path = format!("/tenants/{}/export", segment(&tenant));
+            let lines = client.save(&path, output.as_deref()).await?;
+            if let Some(file) = output {
+                table::line(&format!("Wrote {lines} lines to {}.", file.display()));
+            }
+        }
         Verb::Delete { tenant, yes } => {
             let found = find(&client, &tenant).await?.tenant;
             if !yes && !arguments.json {
@@ -175,17 +194,26 @@ fn show(found: &Shown, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {
+/// The names of all tenants.
+pub(super) async fn names(client: &AdminClient) -> anyhow::Result<Vec<String>> {
+    Ok(all(client).await?.into_iter().map(|tenant| tenant.name).collect())
+}
+
+async fn all(client: &AdminClient) -> anyhow::Result<Vec<Tenant>> {
     let mut tenants = Vec::new();
     let mut token = String::new();
     loop {
         let page: Page = client.get("/tenants", &[("page_token", &token)]).await?;
         tenants.extend(page.tenants);
         if page.next_page_token.is_empty() {
-            break;
+            return Ok(tenants);
         }
         token = page.next_page_token;
     }
+}
+
+async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {
+    let tenants = all(client).await?;
     if as_json {
         return table::json(&json!({ "tenants": tenants }));
     }

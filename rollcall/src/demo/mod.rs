@@ -69,6 +69,14 @@ async fn demonstrate(arguments: &Arguments, server: &standalone::Server) -> anyh
     let client = cli::client::create(&admin, "demo-service", Some(&created.tenant.id), &scopes).await?;
     questions::ask(server, &client, &directory).await?;
 
+    let somebody = &directory.user_names[directory.user_names.len() / 2];
+    say(&format!(
+        "\nAn administrator asks what happened to {somebody} (rollcall log --tenant contoso --user {somebody}):"
+    ));
+    for line in cli::log::story(admin, "contoso", somebody, 5).await? {
+        say(&format!("  {line}"));
+    }
+
     say("\nTo provision from a real Entra ID, make this address reachable over HTTPS and paste:");
     say(&format!("  Tenant URL    {}", created.base_url));
     say(&format!("  Secret Token  {}", created.token));

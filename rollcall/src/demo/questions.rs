@@ -53,7 +53,7 @@ pub(super) async fn ask(server: &Server, client: &Created, directory: &Directory
 async fn access_token(server: &Server, client: &Created) -> anyhow::Result<String> {
     let answer: Value = reqwest::Client::new()
         .post(format!("{}/oauth2/token", server.http_url()))
-        .basic_auth(&client.client_id, Some(&client.client_secret))
+        .basic_auth(&client.client_id, client.client_secret.as_deref())
         .form(&[("grant_type", "client_credentials"), ("scope", "memberships:read")])
         .send()
         .await?

@@ -92,7 +92,8 @@ async fn migrate(settings: &Settings, service: Service, until: Instant) -> anyho
 async fn grant(database: &Database, service: Service) -> anyhow::Result<()> {
     let (name, role) = (service.name(), role_of(service));
     let backend = database.backend();
-    let exists = format!("SELECT 1 AS one FROM pg_roles WHERE rolname = '{role}' AND rolname <> current_user");
+    let exists =
+        format!("SELECT 1 AS one FROM pg_roles WHERE rolname = '{role}' AND rolname <> current_user");
     if database.migrator().query_one_raw(Statement::from_string(backend, exists)).await?.is_none() {
         return Ok(());
     }
@@ -116,15 +117,21 @@ fn grants(schema: &str, role: &str) -> [String; 3] {
 
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 fn print_roles(services: &[Service]) {
-    println!("-- One role for each service: it reads and writes the tables of its own schema, changes no schema, and sees");
-    println!("-- no other service's. `rollcall migrate` runs as rollcall_owner and grants them what it makes.");
+    println!(
+        "-- One role for each service: it reads and writes the tables of its own schema, changes no schema, and sees"
+    );
+    println!(
+        "-- no other service's. `rollcall migrate` runs as rollcall_owner and grants them what it makes."
+    );
     println!("-- Set the passwords with \\password in psql, e.g. \\password rollcall_token.");
     println!("CREATE ROLE rollcall_owner LOGIN;");
     for service in services {
         println!("CREATE ROLE {} LOGIN;", role_of(*service));
     }
     println!("SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database()) \\gexec");
-    println!("SELECT format('GRANT CONNECT, CREATE ON DATABASE %I TO rollcall_owner', current_database()) \\gexec");
+    println!(
+        "SELECT format('GRANT CONNECT, CREATE ON DATABASE %I TO rollcall_owner', current_database()) \\gexec"
+    );
     for service in services {
         let role = role_of(*service);
         println!("SELECT format('GRANT CONNECT ON DATABASE %I TO {role}', current_database()) \\gexec");

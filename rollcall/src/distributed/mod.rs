@@ -114,7 +114,11 @@ async fn start_and_serve(role: Role, settings: &Settings) -> anyhow::Result<()> 
                 }
                 stop.cancel();
             });
-            around.tasks.spawn(watch_database(built.database.clone(), built.health.clone(), around.stop.clone()));
+            around.tasks.spawn(watch_database(
+                built.database.clone(),
+                built.health.clone(),
+                around.stop.clone(),
+            ));
             let health = built.health.clone();
             readiness.is(move || health.is_ready());
             address
@@ -137,7 +141,10 @@ async fn start_and_serve(role: Role, settings: &Settings) -> anyhow::Result<()> 
         outcome = &mut signal => outcome?,
         () = stop_serving.cancelled() => anyhow::bail!("the server ended by itself; the log says why"),
     }
-    tracing::info!("stopping: not ready from now on, and serving for {} s more", settings.server.drain_delay_seconds);
+    tracing::info!(
+        "stopping: not ready from now on, and serving for {} s more",
+        settings.server.drain_delay_seconds
+    );
     built.drain().await;
     tokio::time::sleep(Duration::from_secs(settings.server.drain_delay_seconds)).await;
     around.stop.cancel();

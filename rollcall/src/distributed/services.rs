@@ -94,10 +94,16 @@ async fn token(tls: Option<Tls>, around: &Surroundings<'_>) -> anyhow::Result<Bu
         service.bootstrap_admin(admin_token, nothing_new).await.context("secrets.admin_token")?;
     }
     let verifier = Verifier::new(service.key_source(), around.clock.clone());
-    let (routes, health) =
-        server::with_changing_health(service.routes(), &token::Service::NAMES).await?;
+    let (routes, health) = server::with_changing_health(service.routes(), &token::Service::NAMES).await?;
     let options = settings.grpc.server(tls);
-    Ok(Built::Service(Box::new(Service { routes, verifier, options, health, database, token: Some(service) })))
+    Ok(Built::Service(Box::new(Service {
+        routes,
+        verifier,
+        options,
+        health,
+        database,
+        token: Some(service),
+    })))
 }
 
 async fn other(
@@ -109,7 +115,8 @@ async fn other(
     let to_token = call(migrations::Service::Token, settings, tls.as_ref())?;
     let verifier = Verifier::new(KeysClient::new(to_token.clone()), clock.clone());
     let database = open(settings, service).await?;
-    let cursors = || Ok::<_, anyhow::Error>(Cursors::new(&settings.secrets.cursor_key().map_err(anyhow::Error::msg)?));
+    let cursors =
+        || Ok::<_, anyhow::Error>(Cursors::new(&settings.secrets.cursor_key().map_err(anyhow::Error::msg)?));
     let (routes, names) = match service {
         migrations::Service::Identity => {
             let built = build::identity(database.clone(), cursors()?, around);

@@ -74,7 +74,9 @@ impl Faults {
     }
 
     fn numbers(&mut self, settings: &Settings) {
-        let Settings { server, grpc, database, redis, .. } = settings;
+        let Settings { server, grpc, database, redis, membership, .. } = settings;
+        self.between("membership.index_memory_mib", membership.index_memory_mib.into(), 0, 1 << 20);
+        self.between("membership.index_loads", membership.index_loads.into(), 1, 64);
         self.between("server.shutdown_grace_seconds", server.shutdown_grace_seconds, 1, 3600);
         self.between("server.drain_delay_seconds", server.drain_delay_seconds, 0, 3600);
         self.between("server.change_log_days", server.change_log_days.into(), 1, 3650);
@@ -96,7 +98,8 @@ impl Faults {
         self.between("database.start_timeout_seconds", database.start_timeout_seconds, 0, 3600);
         self.between("redis.timeout_ms", redis.timeout_ms, 1, 5000);
         if redis.prefix.is_empty() || redis.prefix.contains(['{', '}', ' ']) {
-            self.found.push("redis.prefix must be a word without braces or blanks, like `rollcall`".to_owned());
+            self.found
+                .push("redis.prefix must be a word without braces or blanks, like `rollcall`".to_owned());
         }
         if let Err(error) = platform::telemetry::check(&settings.telemetry) {
             self.found.push(error);
@@ -111,7 +114,9 @@ impl Faults {
             if addresses.is_empty() {
                 let scheme = if tls { "https" } else { "http" };
                 let name = service.name();
-                self.found.push(format!("{key} is empty: it must name where the service is, like [\"{scheme}://{name}:8081\"]"));
+                self.found.push(format!(
+                    "{key} is empty: it must name where the service is, like [\"{scheme}://{name}:8081\"]"
+                ));
             }
             for address in addresses {
                 if let Err(error) = platform::transport::check_address(address, tls) {
@@ -127,11 +132,12 @@ impl Faults {
 
     fn redis(&mut self, settings: &Settings) {
         match settings.redis.options() {
-            Ok(Some(options)) => self.take(
-                platform::redis::check(&options).map_err(|error| format!("redis: {error}")),
-            ),
+            Ok(Some(options)) => {
+                self.take(platform::redis::check(&options).map_err(|error| format!("redis: {error}")))
+            }
             Ok(None) if settings.redis.kind != Kind::Single => {
-                self.found.push("redis.urls is empty although redis.kind is set: set both or none".to_owned());
+                self.found
+                    .push("redis.urls is empty although redis.kind is set: set both or none".to_owned());
             }
             Ok(None) => {}
             Err(fault) => self.found.push(fault),
@@ -151,7 +157,10 @@ mod tests {
         for (role, keys) in [
             (Role::Gateway, &["services.identity", "services.journal", "secrets.platform_secret"][..]),
             (Role::Identity, &["services.token", "secrets.cursor_key", "database.url"]),
-            (Role::Membership, &["services.identity", "services.token", "secrets.platform_secret", "database.url"]),
+            (
+                Role::Membership,
+                &["services.identity", "services.token", "secrets.platform_secret", "database.url"],
+            ),
             (Role::Token, &["secrets.key_encryption_key", "secrets.platform_secret", "database.url"]),
             (Role::Journal, &["services.token", "database.url"]),
             (Role::Migrate, &["database.url"]),

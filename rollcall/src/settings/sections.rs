@@ -58,6 +58,24 @@ pub(crate) struct Token {
     pub(crate) discovery: token::DiscoveryConfig,
 }
 
+/// The membership service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Membership {
+    pub(crate) index_memory_mib: u32,
+    pub(crate) index_loads: u32,
+}
+
+impl Membership {
+    pub(crate) fn index(&self) -> membership::index::Settings {
+        membership::index::Settings {
+            budget: usize::try_from(self.index_memory_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+            loads: usize::try_from(self.index_loads).unwrap_or(1),
+            ..membership::index::Settings::default()
+        }
+    }
+}
+
 /// Calls between processes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -148,7 +166,9 @@ impl Access {
         let key = format!("{section}.password");
         if let Some(password) = secret(&key, &Secret::default(), password_file)? {
             if parsed.password().is_some() {
-                return Err(format!("{section}.password_file is set although {section}.url has a password: remove one"));
+                return Err(format!(
+                    "{section}.password_file is set although {section}.url has a password: remove one"
+                ));
             }
             parsed
                 .set_password(Some(password.expose_secret()))

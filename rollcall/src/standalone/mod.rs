@@ -54,6 +54,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { data_dir, http, grpc, config } = arguments;
     let server = start(Options { data_dir, http, grpc, config, log: None }).await?;
     server.introduce();
+    // Last: scripts wait for it.
+    server.data_dir.write_endpoints(&server.http_url, &server.grpc_url)?;
     wait_for_signal().await?;
     server.stop().await
 }
@@ -103,7 +105,6 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Server> {
         }
         stopping.cancel();
     });
-    data_dir.write_endpoints(&http_url, &grpc_url)?;
     Ok(Server {
         data_dir,
         http_url,

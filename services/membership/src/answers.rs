@@ -42,6 +42,15 @@ pub struct Scope {
     pub include_inactive: bool,
 }
 
+/// A page of a user's groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupsPage {
+    /// Ordered by id. One that was deleted at this moment is missing.
+    pub groups: Vec<GroupEntry>,
+    /// Where to go on behind, when there are more.
+    pub next: Option<Uuid>,
+}
+
 /// Answers questions.
 #[derive(Clone)]
 pub struct Answers {
@@ -66,7 +75,8 @@ impl Answers {
     /// `NotFound`, `Conflict` for a name that several have, `VersionMismatch` for a revision of the future.
     pub async fn check(&self, scope: Scope, user: &UserRef, group: &GroupRef) -> Result<(bool, Position)> {
         let asked = self.ask(scope, |graph| {
-            let (Found::One(user), Found::One(group)) = (graph.find_user(user), graph.find_group(group)) else {
+            let (Found::One(user), Found::One(group)) = (graph.find_user(user), graph.find_group(group))
+            else {
                 return None;
             };
             let counts = scope.include_inactive || graph.is_active(user);
@@ -106,7 +116,10 @@ impl Answers {
         questions: &[(Option<UserRef>, Option<GroupRef>)],
     ) -> Result<(Vec<Outcome>, Position)> {
         let asked = self.ask(scope, |graph| {
-            questions.iter().map(|(user, group)| outcome(graph, scope, user.as_ref(), group.as_ref())).collect()
+            questions
+                .iter()
+                .map(|(user, group)| outcome(graph, scope, user.as_ref(), group.as_ref()))
+                .collect()
         });
         if let Some(answer) = asked.await {
             self.index.answered(Source::Index);
@@ -117,7 +130,7 @@ impl Answers {
         Ok((self.store.batch_check(tenant, questions, depth, include_inactive).await?, revision))
     }
 
-    /// The groups of a user with ids after `after`, ordered by id, at most `limit`; none of a user that does not count.
+    /// A page of the groups of a user, those with ids after `after`; none of a user that does not count.
     ///
     /// # Errors
     /// As [`Answers::check`].
@@ -127,30 +140,44 @@ impl Answers {
         user: &UserRef,
         after: Uuid,
         limit: usize,
-    ) -> Result<(Vec<GroupEntry>, Position)> {
+    ) -> Result<(GroupsPage, Position)> {
         let Scope { tenant, consistency, depth, include_inactive } = scope;
+        // One more tells whether there are more.
         let asked = self.ask(scope, |graph| {
             let Found::One(user) = graph.find_user(user) else { return None };
             let counts = include_inactive || graph.is_active(user);
-            Some(if counts { graph.groups_of(user, depth, after, limit) } else { Vec::new() })
+            Some(if counts { graph.groups_of(user, depth, after, limit + 1) } else { Vec::new() })
         });
-        if let Some((Some(found), revision)) = asked.await {
+        if let Some((Some(mut found), revision)) = asked.await {
             self.index.answered(Source::Index);
-            return Ok((self.store.group_entries(tenant, &found).await?, revision));
+            let more = found.len() > limit;
+            found.truncate(limit);
+            let next = found.last().filter(|_| more).map(|(id, _)| *id);
+            let groups = self.store.group_entries(tenant, &found).await?;
+            return Ok((GroupsPage { groups, next }, revision));
         }
         let revision = self.database(consistency).await?;
         let user = self.store.find_user(tenant, user).await?;
         if !user.active && !include_inactive {
-            return Ok((Vec::new(), revision));
+            return Ok((GroupsPage::default(), revision));
         }
-        Ok((self.store.groups_of(tenant, user.id, depth, after, limit as u64).await?, revision))
+        let mut groups = self.store.groups_of(tenant, user.id, depth, after, limit as u64 + 1).await?;
+        let more = groups.len() > limit;
+        groups.truncate(limit);
+        let next = groups.last().filter(|_| more).map(|group| group.id);
+        Ok((GroupsPage { groups, next }, revision))
     }
 
     /// Begins to walk the users in a group behind `after`; the nil UUID is the beginning.
     ///
     /// # Errors
     /// As [`Answers::check`].
-    pub async fn members_of(&self, scope: Scope, group: &GroupRef, after: Uuid) -> Result<(Members, Position)> {
+    pub async fn members_of(
+        &self,
+        scope: Scope,
+        group: &GroupRef,
+        after: Uuid,
+    ) -> Result<(Members, Position)> {
         let asked = self.ask(scope, |graph| match graph.find_group(group) {
             Found::One(group) => Some(graph.group_id(group)),
             Found::Nobody | Found::Several => None,
@@ -192,18 +219,23 @@ impl Answers {
 
     /// Asks the index, if it may be asked for something that fresh.
     async fn ask<T>(&self, scope: Scope, question: impl FnOnce(&Graph) -> T) -> Option<(T, Position)> {
-        match scope.consistency {
-            Consistency::MinimizeLatency => self.index.ask(scope.tenant, question),
-            Consistency::AtLeastAsFresh(revision) => {
-                // A tenant that is not there is not waited for.
-                if self.index.holds(scope.tenant) && !self.index.reaches(revision).await {
-                    return None;
-                }
-                self.index.ask(scope.tenant, question).filter(|(_, reached)| *reached >= revision)
-            }
-            // On PostgreSQL the log's end shows only after every transaction under way: there is nothing to wait for.
-            Consistency::Fully => None,
+        let Scope { tenant, consistency, .. } = scope;
+        let alone = self.index.is_alone();
+        // On PostgreSQL the log's end shows only after every transaction under way: there is nothing to wait for.
+        if consistency == Consistency::Fully && !alone {
+            return None;
         }
+        if !self.index.holds(tenant) {
+            self.index.want(tenant);
+            return None;
+        }
+        let is_fresh = match consistency {
+            Consistency::AtLeastAsFresh(revision) => self.index.reaches(revision).await,
+            Consistency::MinimizeLatency if !alone => true,
+            // Alone, it is never behind a write that was answered: nobody has to ask for that.
+            Consistency::MinimizeLatency | Consistency::Fully => self.index.has_every_commit().await,
+        };
+        if is_fresh { self.index.ask(tenant, question) } else { None }
     }
 
     async fn walk(&self, scope: Scope, group: Uuid, after: Uuid) -> Result<MemberWalk> {
@@ -268,10 +300,12 @@ impl Members {
     async fn more_ids(&mut self) -> bool {
         let Scope { depth, include_inactive, .. } = self.scope;
         let (group, after) = (self.group, self.after);
-        let asked = self.answers.ask(self.scope, |graph| match graph.find_group(&GroupRef::Id(GroupId::from_uuid(group))) {
-            Found::One(group) => graph.members_of(group, depth, include_inactive, after, SLAB),
-            // Deleted meanwhile: nobody is in it any more.
-            Found::Nobody | Found::Several => Vec::new(),
+        let asked = self.answers.ask(self.scope, |graph| {
+            match graph.find_group(&GroupRef::Id(GroupId::from_uuid(group))) {
+                Found::One(group) => graph.members_of(group, depth, include_inactive, after, SLAB),
+                // Deleted meanwhile: nobody is in it any more.
+                Found::Nobody | Found::Several => Vec::new(),
+            }
         });
         let Some((ids, _)) = asked.await else { return false };
         self.last_ids = ids.len() < SLAB;

@@ -138,23 +138,38 @@ impl Run {
         self.cursor = cursor;
     }
 
-    /// Applies it and remembers its end, in one transaction.
+    /// Applies it and remembers its end, which rests in the last transaction.
     async fn apply(&mut self, db: &Database, at: Timestamp) -> Result<()> {
-        let run = Arc::new(std::mem::take(self));
-        if run.states.is_empty() && run.cursor.is_empty() {
-            return Ok(());
+        let Run { states, cursor } = std::mem::take(self);
+        let mut together = Vec::new();
+        for state in states {
+            if store::stands_alone(db, &state).await? {
+                commit(db, std::mem::take(&mut together), String::new(), at).await?;
+                commit(db, vec![state], String::new(), at).await?;
+            } else {
+                together.push(state);
+            }
         }
-        db.write(move |txn| {
-            let run = run.clone();
-            Box::pin(async move {
-                for state in &run.states {
-                    store::apply_user(txn, state, at).await?;
-                }
-                if run.cursor.is_empty() { Ok(()) } else { remember(txn, &run.cursor, at).await }
-            })
-        })
-        .await
+        commit(db, together, cursor, at).await
     }
+}
+
+async fn commit(db: &Database, states: Vec<UserState>, cursor: String, at: Timestamp) -> Result<()> {
+    if states.is_empty() && cursor.is_empty() {
+        return Ok(());
+    }
+    let work = Arc::new((states, cursor));
+    db.write(move |txn| {
+        let work = work.clone();
+        Box::pin(async move {
+            let (states, cursor) = &*work;
+            for state in states {
+                store::apply_user(txn, state, at).await?;
+            }
+            if cursor.is_empty() { Ok(()) } else { remember(txn, cursor, at).await }
+        })
+    })
+    .await
 }
 
 /// A snapshot that is arriving, in the order of tenant and id.

@@ -28,6 +28,7 @@ mod domain;
 pub mod follower;
 pub mod index;
 mod store;
+mod verify;
 
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use platform::db::page::PageSize;
 use platform::fairness::PerTenant;
 use platform::transport::MAX_MESSAGE_BYTES;
 use proto::membership::v1::groups_server::GroupsServer;
+use proto::membership::v1::maintenance_server::MaintenanceServer;
 use proto::membership::v1::memberships_server::MembershipsServer;
 use proto::membership::v1::projection_server::ProjectionServer;
 use proto::membership::v1::tenant_data_server::TenantDataServer;
@@ -49,8 +51,9 @@ use crate::index::Index;
 use crate::store::Store;
 
 /// The names of the gRPC services, for health and reflection.
-pub const SERVICES: [&str; 4] = [
+pub const SERVICES: [&str; 5] = [
     "rollcall.membership.v1.Groups",
+    "rollcall.membership.v1.Maintenance",
     "rollcall.membership.v1.Projection",
     "rollcall.membership.v1.TenantData",
     "rollcall.membership.v1.Memberships",
@@ -118,6 +121,7 @@ impl Service {
         let mut routes = RoutesBuilder::default();
         routes
             .add_service(GroupsServer::new(self.clone()).max_decoding_message_size(limit))
+            .add_service(MaintenanceServer::new(self.clone()).max_decoding_message_size(limit))
             .add_service(MembershipsServer::new(self.clone()))
             .add_service(ProjectionServer::new(self.clone()))
             .add_service(TenantDataServer::new(self.clone()));

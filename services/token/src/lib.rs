@@ -11,7 +11,7 @@
 //! * [`discovery`]: the public keys of other issuers
 //! * `api`: gRPC; decode, authorize, one call, encode
 //!
-//! To add an RPC: write it in `proto/rollcall/token/v1/token.proto`, a method of `Authority` for what it does, and the handler the
+//! To add an RPC: write it in `proto/rollcall/token/v1/*.proto`, a method of `Authority` for what it does, and the handler the
 //! compiler then misses in `api`.
 #![warn(missing_docs)]
 

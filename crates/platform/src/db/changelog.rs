@@ -330,6 +330,21 @@ pub async fn newest<C: ConnectionTrait>(db: &C) -> Result<Position> {
     row.as_ref().map_or(Ok(Position::default()), position)
 }
 
+/// Whether there is a row at this very place: a follower that read it and does not find it any more follows a database that lost what
+/// it had, after a failover, say, or one of which that row was removed.
+///
+/// # Errors
+/// The database's.
+pub async fn contains<C: ConnectionTrait>(db: &C, at: Position) -> Result<bool> {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => "SELECT 1 AS found FROM change_log WHERE xid = $1::text::xid8 AND seq = $2",
+        _ => "SELECT 1 AS found FROM change_log WHERE ? IS NOT NULL AND seq = ?",
+    };
+    let values: [Value; 2] = [at.xid.to_string().into(), at.seq.into()];
+    Ok(db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?.is_some())
+}
+
 /// Whether a position may be that of a change that was made: false for one of the future, or of another database.
 ///
 /// # Errors

@@ -68,7 +68,8 @@ pub(crate) fn is_exhausted(error: &DbErr) -> bool {
 /// undone, and another connection may do better.
 pub(crate) fn is_lost(error: &DbErr) -> bool {
     use sea_orm::sqlx::Error;
-    let (DbErr::Exec(SqlxError(cause)) | DbErr::Query(SqlxError(cause)) | DbErr::Conn(SqlxError(cause))) = error
+    let (DbErr::Exec(SqlxError(cause)) | DbErr::Query(SqlxError(cause)) | DbErr::Conn(SqlxError(cause))) =
+        error
     else {
         return false;
     };

@@ -39,8 +39,10 @@ impl Gcra {
         let interval = 1_000_000.0 / f64::from(per_second.max(1));
         let mut invocation = self.script.prepare_invoke();
         invocation.key(self.redis.key(&format!("rate:{key}"))).arg(interval).arg(burst.max(1)).arg(1);
-        let wait: u64 =
-            self.redis.ask("limits", |mut link| async move { invocation.invoke_async(&mut link).await }).await?;
+        let wait: u64 = self
+            .redis
+            .ask("limits", |mut link| async move { invocation.invoke_async(&mut link).await })
+            .await?;
         Some(if wait == 0 { Ok(()) } else { Err(Duration::from_micros(wait)) })
     }
 }

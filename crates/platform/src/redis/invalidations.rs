@@ -10,11 +10,12 @@ use redis::{RedisError, Script};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::shared_cache::{LONGEST_TTL, NOTES, note_of};
+use super::shared_cache::{NOTE_LIFETIME_MS, NOTES, note_of};
 use super::{CONNECT_PATIENCE, PROBE_EVERY, PROBE_PATIENCE, RECONNECT_AFTER, Redis};
 use crate::cache::{Invalidation, Invalidations};
+use crate::clock::Clock;
+use crate::ids::CredentialId;
 use crate::metrics;
 
 /// How long a resolved token is remembered while invalidations do not arrive, because Redis is gone.
@@ -36,7 +37,7 @@ pub async fn share_invalidations(redis: Redis, invalidations: Invalidations, sto
     // Until we listen, nothing arrives.
     invalidations.set_longest_memory(Some(MEMORY_WITHOUT_REDIS));
     metrics::metrics().redis_up("invalidations", false);
-    let here = Uuid::now_v7().simple().to_string();
+    let here = CredentialId::new(&Clock::system()).to_string();
     tokio::select! {
         () = stop.cancelled() => {}
         () = speak(&redis, invalidations.for_others(), &here) => {}
@@ -57,9 +58,11 @@ async fn speak(redis: &Redis, mut inbox: Receiver<Invalidation>, here: &str) {
         let (channel, message) = (redis.key(CHANNEL), format!("{here} {}", encode(what)));
         loop {
             let mut invocation = script.prepare_invoke();
-            invocation.key(&note).arg(LONGEST_TTL.as_millis() as u64).arg(&channel).arg(&message);
+            invocation.key(&note).arg(NOTE_LIFETIME_MS).arg(&channel).arg(&message);
             let said = redis
-                .ask_within(PUBLISH_PATIENCE, |mut link| async move { invocation.invoke_async::<u64>(&mut link).await })
+                .ask_within(PUBLISH_PATIENCE, |mut link| async move {
+                    invocation.invoke_async::<u64>(&mut link).await
+                })
                 .await;
             if said.is_some() {
                 break;
@@ -141,8 +144,7 @@ fn decode(text: &str) -> Option<Invalidation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::ids::{ClientId, CredentialId, TenantId};
+    use crate::ids::{ClientId, TenantId};
 
     #[test]
     fn what_is_said_is_understood() {

@@ -3,10 +3,12 @@
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::sentinel::{
+    SentinelClient, SentinelClientBuilder, SentinelNodeConnectionInfo, SentinelServerType,
+};
 use redis::{
-    Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, TlsCertificates, TlsMode,
-    Value,
+    Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, TlsCertificates,
+    TlsMode, Value,
 };
 use secrecy::ExposeSecret;
 
@@ -125,7 +127,8 @@ impl Dialer {
         if self.kind != Kind::Cluster {
             return self.master().await?.get_async_pubsub().await;
         }
-        let mut outcome = Err(RedisError::from((redis::ErrorKind::Client, "no node of the cluster is known")));
+        let mut outcome =
+            Err(RedisError::from((redis::ErrorKind::Client, "no node of the cluster is known")));
         for node in &self.nodes {
             outcome = self.client(node)?.get_async_pubsub().await;
             if outcome.is_ok() {
@@ -140,8 +143,8 @@ impl Dialer {
         if self.kind == Kind::Single {
             return self.client(first);
         }
-        let mut master = SentinelNodeConnectionInfo::default()
-            .set_redis_connection_info(first.redis_settings().clone());
+        let mut master =
+            SentinelNodeConnectionInfo::default().set_redis_connection_info(first.redis_settings().clone());
         if matches!(first.addr(), redis::ConnectionAddr::TcpTls { .. }) {
             master = master.set_tls_mode(TlsMode::Secure);
         }
@@ -171,7 +174,8 @@ impl Dialer {
             builder = builder.set_client_to_redis_username(user).set_client_to_sentinel_username(user);
         }
         if let Some(password) = login.password() {
-            builder = builder.set_client_to_redis_password(password).set_client_to_sentinel_password(password);
+            builder =
+                builder.set_client_to_redis_password(password).set_client_to_sentinel_password(password);
         }
         builder.build()
     }

@@ -24,8 +24,10 @@ use crate::cache::Invalidation;
 use crate::ids::TenantId;
 use crate::metrics;
 
-/// Entries live no longer, nor need the notes of invalidations.
-pub(super) const LONGEST_TTL: Duration = Duration::from_secs(30);
+/// Entries live no longer,
+const LONGEST_TTL: Duration = Duration::from_secs(30);
+/// and the notes of invalidations somewhat longer than any entry from before them.
+pub(super) const NOTE_LIFETIME_MS: u64 = 60_000;
 
 /// In a cluster all keys of the cache are on one node, so that one script can compare them.
 pub(super) const NOTES: &str = "{cache}:note:";
@@ -85,12 +87,12 @@ impl SharedCache {
         let seal = Seal::of(secret);
         let mut invocation = self.get.prepare_invoke();
         invocation.key(self.redis.key(&format!("{ENTRIES}{}", seal.name))).arg(self.redis.key(NOTES));
-        let answer = self
-            .redis
-            .ask("cache", |mut link| async move {
-                invocation.invoke_async::<(String, Vec<u8>)>(&mut link).await
-            })
-            .await;
+        let answer =
+            self.redis
+                .ask("cache", |mut link| async move {
+                    invocation.invoke_async::<(String, Vec<u8>)>(&mut link).await
+                })
+                .await;
         let Some((outcome, value)) = answer else { return Looked::Unavailable };
         let opened = if outcome == "hit" { seal.open(&value) } else { None };
         metrics::metrics().shared_cache(opened.is_some());

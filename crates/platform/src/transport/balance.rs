@@ -318,10 +318,7 @@ fn was_never_sent(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Whatever the broken connection is called further down: to the caller the service is unavailable.
 fn unreachable(status: Status) -> Status {
-    match status.code() {
-        Code::DeadlineExceeded | Code::Cancelled => status,
-        _ => Status::unavailable(status.message()),
-    }
+    if status.code() == Code::DeadlineExceeded { status } else { Status::unavailable(status.message()) }
 }
 
 /// Trying again must not double the load of services that are down: one try in ten calls, for long.
@@ -334,14 +331,16 @@ impl Budget {
     const FULL: i64 = 1000;
 
     fn deposit(&self) {
-        let _ = self
-            .tokens
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| (tokens < Self::FULL).then_some(tokens + 1));
+        let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+            (tokens < Self::FULL).then_some(tokens + 1)
+        });
     }
 
     fn withdraw(&self) -> bool {
         self.tokens
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| (tokens >= 10).then_some(tokens - 10))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+                (tokens >= 10).then_some(tokens - 10)
+            })
             .is_ok()
     }
 }
@@ -455,8 +454,9 @@ impl Follow {
                 if found.iter().any(|replica| replica.address == address) {
                     continue;
                 }
-                let kept =
-                    known.iter().find(|replica| replica.address == address && replica.origin == target.origin);
+                let kept = known
+                    .iter()
+                    .find(|replica| replica.address == address && replica.origin == target.origin);
                 match kept {
                     Some(replica) => found.push(replica.clone()),
                     None => found.extend(self.replica(target, address)),

@@ -16,7 +16,10 @@ async fn scim_on_shows_what_to_paste_and_off_stops_everything() {
     let answer = fixture.send("POST", on, body).await;
     assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::CREATED, "no-store"));
     let shown = answer.json();
-    assert_eq!((&shown["token"], &shown["base_url"]), (&json!("rcs_enabled"), &json!("http://scim.test/scim/v2")));
+    assert_eq!(
+        (&shown["token"], &shown["base_url"]),
+        (&json!("rcs_enabled"), &json!("http://scim.test/scim/v2"))
+    );
     assert_eq!(shown["credential"]["expires_at"], "2027-01-31T00:00:00.000Z");
     assert_eq!(shown["tenant"]["scim_enabled"], true);
     assert_eq!(heard.try_recv().unwrap(), Invalidation::Tenant(fixture.tenant));
@@ -34,27 +37,34 @@ async fn a_rotation_is_started_completed_and_cancelled() {
     let started = fixture.send("POST", &of(CREDENTIAL, ""), r#"{"label":"next"}"#).await;
     assert_eq!(started.status, StatusCode::CREATED, "{}", started.body);
     let shown = started.json();
-    assert_eq!((&shown["token"], &shown["credential"]["replaces"]), (&json!("rcs_successor"), &json!(CREDENTIAL)));
+    assert_eq!(
+        (&shown["token"], &shown["credential"]["replaces"]),
+        (&json!("rcs_successor"), &json!(CREDENTIAL))
+    );
     assert_eq!(shown["credential"]["id"], SUCCESSOR);
 
     let mut heard = fixture.invalidations.subscribe();
     let completed = fixture.send("POST", &of(SUCCESSOR, "/complete"), "").await;
-    assert_eq!((completed.status, &completed.json()["credential"]["id"]), (StatusCode::OK, &json!(SUCCESSOR)));
+    assert_eq!(
+        (completed.status, &completed.json()["credential"]["id"]),
+        (StatusCode::OK, &json!(SUCCESSOR))
+    );
     assert_eq!(heard.try_recv().unwrap(), Invalidation::Tenant(fixture.tenant));
     let cancelled = fixture.send("POST", &of(SUCCESSOR, "/cancel"), "").await;
     assert!(cancelled.json()["credential"]["revoked_at"].is_string(), "{}", cancelled.body);
     assert_eq!(heard.try_recv().unwrap(), Invalidation::Tenant(fixture.tenant));
 
-    fixture.fail("CancelRotation", ErrorKind::VersionMismatch);
+    fixture.fail("CancelRotation", ErrorKind::Conflict);
     let refused = fixture.send("POST", &of(SUCCESSOR, "/cancel"), "").await;
-    assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(heard.try_recv().is_err(), "nothing changed");
 }
 
 #[tokio::test]
 async fn issuers_are_trusted_and_no_more() {
     let fixture = Fixture::new();
-    let body = json!({"issuer": "https://sts.windows.net/t/", "audience": "a", "directory_id": "t"}).to_string();
+    let body =
+        json!({"issuer": "https://sts.windows.net/t/", "audience": "a", "directory_id": "t"}).to_string();
     let mut heard = fixture.invalidations.subscribe();
     let made = fixture.send("POST", "/admin/v1/tenants/contoso/issuers", &body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);

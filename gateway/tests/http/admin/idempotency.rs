@@ -39,7 +39,10 @@ async fn another_request_under_the_same_key_is_refused() {
     create(&fixture, "k1", "fabrikam").await;
     let other = create(&fixture, "k1", "northwind").await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", other.body);
-    assert_eq!((other.header("content-type"), &other.json()["status"]), ("application/problem+json", &422.into()));
+    assert_eq!(
+        (other.header("content-type"), &other.json()["status"]),
+        ("application/problem+json", &422.into())
+    );
     let elsewhere = [("idempotency-key", "k1")];
     let answer = fixture.send_with("POST", "/admin/v1/admins", r#"{"name":"fabrikam"}"#, &elsewhere).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);

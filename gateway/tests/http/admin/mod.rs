@@ -42,6 +42,12 @@ async fn a_new_tenant_comes_with_url_and_token() {
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(fixture.one_call("CreateTenant").metadata("authorization"), format!("Bearer jwt-for-{ADMIN}"));
 
+    let id = answer.header("x-request-id");
+    assert!(
+        !id.is_empty() && fixture.one_call("CreateTenant").metadata("x-request-id") == id,
+        "for the audit"
+    );
+
     let ziflow = fixture.send("POST", "/admin/v1/tenants", r#"{"name":"z","preset":"ziflow"}"#).await;
     assert_eq!(ziflow.json()["base_url"], "http://scim.test/v1/scim/v2");
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use crate::fake::Fixture;
 
 async fn document() -> Value {
-    let answer = Fixture::new().send_with("GET", "/admin/v1/openapi.json", "", &[("authorization", "")]).await;
+    let answer =
+        Fixture::new().send_with("GET", "/admin/v1/openapi.json", "", &[("authorization", "")]).await;
     assert_eq!(answer.status, StatusCode::OK, "the document is no secret");
     assert_eq!(answer.header("content-type"), "application/vnd.oai.openapi+json;version=3.1");
     answer.json()
@@ -59,6 +60,8 @@ async fn operations_are_told_apart_and_explained() {
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
         for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])) {
+            let shared = response["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
+            let response = shared.map_or(response, |pointer| document.pointer(pointer).unwrap());
             let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
             assert_eq!(schema, "#/components/schemas/Problem", "{method} {path} {status}");
         }
@@ -67,7 +70,10 @@ async fn operations_are_told_apart_and_explained() {
         for parameter in &parameters {
             let name = parameter["name"].as_str().unwrap();
             assert!(names.insert(name.to_owned()), "{method} {path} has {name} twice");
-            assert!(!parameter["description"].as_str().unwrap_or_default().is_empty(), "{method} {path}: {name}");
+            assert!(
+                !parameter["description"].as_str().unwrap_or_default().is_empty(),
+                "{method} {path}: {name}"
+            );
         }
         let variables = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         for variable in variables {

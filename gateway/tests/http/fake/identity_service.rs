@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use futures::StreamExt;
 use futures::stream;
 use futures::stream::BoxStream;
-use futures::StreamExt;
 use proto::common::v1::Resource;
 use proto::identity::v1 as identity;
 use tonic::{Request, Response, Status};

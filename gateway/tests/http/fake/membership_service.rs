@@ -18,7 +18,13 @@ impl membership::groups_server::Groups for Fake {
     ) -> Reply<membership::CreateGroupResponse> {
         self.take("CreateGroup", request)?;
         let (resource, warnings) = (self.group(), self.warnings());
-        Ok(Response::new(membership::CreateGroupResponse { resource, revision: "m.7".into(), warnings, changes: Vec::new(), members: None }))
+        Ok(Response::new(membership::CreateGroupResponse {
+            resource,
+            revision: "m.7".into(),
+            warnings,
+            changes: Vec::new(),
+            members: None,
+        }))
     }
 
     async fn get_group(&self, request: Request<membership::GetGroupRequest>) -> Reply<Self::GetGroupStream> {
@@ -58,7 +64,13 @@ impl membership::groups_server::Groups for Fake {
     ) -> Reply<membership::ReplaceGroupResponse> {
         self.take("ReplaceGroup", request)?;
         let (resource, warnings) = (self.group(), self.warnings());
-        Ok(Response::new(membership::ReplaceGroupResponse { resource, revision: "m.8".into(), warnings, changes: Vec::new(), members: None }))
+        Ok(Response::new(membership::ReplaceGroupResponse {
+            resource,
+            revision: "m.8".into(),
+            warnings,
+            changes: Vec::new(),
+            members: None,
+        }))
     }
 
     async fn patch_group(
@@ -67,7 +79,13 @@ impl membership::groups_server::Groups for Fake {
     ) -> Reply<membership::PatchGroupResponse> {
         self.take("PatchGroup", request)?;
         let (resource, warnings) = (self.group(), self.warnings());
-        Ok(Response::new(membership::PatchGroupResponse { resource, revision: "m.9".into(), warnings, changes: Vec::new(), members: None }))
+        Ok(Response::new(membership::PatchGroupResponse {
+            resource,
+            revision: "m.9".into(),
+            warnings,
+            changes: Vec::new(),
+            members: None,
+        }))
     }
 
     async fn delete_group(
@@ -75,7 +93,11 @@ impl membership::groups_server::Groups for Fake {
         request: Request<membership::DeleteGroupRequest>,
     ) -> Reply<membership::DeleteGroupResponse> {
         self.take("DeleteGroup", request)?;
-        Ok(Response::new(membership::DeleteGroupResponse { revision: "m.10".into(), changes: Vec::new(), members: None }))
+        Ok(Response::new(membership::DeleteGroupResponse {
+            revision: "m.10".into(),
+            changes: Vec::new(),
+            members: None,
+        }))
     }
 
     async fn list_groups_of_users(

@@ -87,11 +87,17 @@ pub struct World {
     pub creation_gate: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
     /// As do lists of users, by tenant.
     pub list_gates: Mutex<HashMap<String, Arc<tokio::sync::Semaphore>>>,
-    /// Idempotency keys: fingerprint, and the answer once there is one.
-    pub idempotency_keys: Mutex<HashMap<String, (Vec<u8>, Option<Vec<u8>>)>>,
+    pub idempotency_keys: Mutex<HashMap<String, TakenKey>>,
     /// The audits of token and identity, latest first.
     pub token_audit: Mutex<Vec<AuditEvent>>,
     pub identity_audit: Mutex<Vec<AuditEvent>>,
+}
+
+/// An Idempotency-Key that is taken.
+pub struct TakenKey {
+    pub fingerprint: Vec<u8>,
+    /// Once there is one.
+    pub answer: Option<Vec<u8>>,
 }
 
 /// A call that was made.

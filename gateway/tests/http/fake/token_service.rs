@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::token::v1 as token;
 use tonic::{Request, Response, Status};
 
-use super::{CREDENTIAL, Fake, Reply, SECRET, SUCCESSOR, audit_page, pass};
+use super::{CREDENTIAL, Fake, Reply, SECRET, SUCCESSOR, TakenKey, audit_page, pass};
 
 #[tonic::async_trait]
 impl token::credentials_server::Credentials for Fake {
@@ -406,12 +406,12 @@ impl token::idempotency_server::Idempotency for Fake {
         let mut keys = self.0.idempotency_keys.lock().unwrap();
         let (state, answer) = match keys.get(&key) {
             None => (State::New, None),
-            Some((known, _)) if *known != fingerprint => (State::Misused, None),
-            Some((_, None)) => (State::UnderWay, None),
-            Some((_, Some(answer))) => (State::Answered, Some(answer.clone())),
+            Some(taken) if taken.fingerprint != fingerprint => (State::Misused, None),
+            Some(TakenKey { answer: None, .. }) => (State::UnderWay, None),
+            Some(TakenKey { answer: Some(answer), .. }) => (State::Answered, Some(answer.clone())),
         };
         if state == State::New {
-            keys.insert(key, (fingerprint.to_vec(), None));
+            keys.insert(key, TakenKey { fingerprint: fingerprint.to_vec(), answer: None });
         }
         let answer = answer.unwrap_or_default().into();
         Ok(Response::new(token::BeginRequestResponse { state: state.into(), answer }))
@@ -422,7 +422,7 @@ impl token::idempotency_server::Idempotency for Fake {
         request: Request<token::FinishRequestRequest>,
     ) -> Reply<token::FinishRequestResponse> {
         let token::FinishRequestRequest { key, answer } = self.take("FinishRequest", request)?;
-        self.0.idempotency_keys.lock().unwrap().get_mut(&key).unwrap().1 = Some(answer.to_vec());
+        self.0.idempotency_keys.lock().unwrap().get_mut(&key).unwrap().answer = Some(answer.to_vec());
         Ok(Response::new(token::FinishRequestResponse {}))
     }
 

@@ -82,8 +82,8 @@ impl From<Over> for Ended {
     }
 }
 
-impl From<platform::Error> for Ended {
-    fn from(error: platform::Error) -> Self {
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
         Self::Failed(error.into())
     }
 }

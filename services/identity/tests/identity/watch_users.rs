@@ -191,6 +191,44 @@ testkit::store_tests! {
         assert_eq!(ended.code(), Code::Unavailable);
     }
 
+    /// Also while a team that they are all in is renamed: a change of many users at once.
+    async fn the_changes_of_each_user_come_in_their_order(fresh: &Fresh) {
+        let [app, replica] = replicas(fresh).await;
+        let app = app.with_roles().await;
+        app.team("a").await.unwrap();
+        let mut ids = Vec::new();
+        for n in 0..40 {
+            let body = json!({ "userName": format!("u{n}"), URN: { "teams": [{ "slug": "a" }] } });
+            ids.push(app.create(body).await.unwrap().resource.unwrap().id);
+        }
+        let patches = async |app: &App, from: usize| {
+            for round in 0..4 {
+                for id in ids.iter().skip(from).step_by(3) {
+                    let set = json!([{ "op": "replace", "path": "title", "value": format!("{from} {round}") }]);
+                    app.patch(id, set).await.unwrap();
+                }
+            }
+        };
+        let renames = async {
+            for (from, to) in [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e")] {
+                app.rename(from, to).await.unwrap();
+            }
+        };
+        tokio::join!(patches(&app, 0), patches(&replica, 1), patches(&app, 2), renames);
+        let last = app.user("last").await;
+        let mut stream = replica.watch(BEGINNING).await.unwrap();
+        let mut versions: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        while !versions.contains_key(&last) {
+            if let (_, Event::User(user)) = next(&mut stream).await.unwrap() {
+                versions.entry(user.id).or_default().push(user.version);
+            }
+        }
+        for (user, versions) in versions {
+            let in_order: Vec<i64> = (1..).take(versions.len()).collect();
+            assert_eq!(versions, in_order, "{user}");
+        }
+    }
+
     /// Followers that come early and late, hang up and come back, rebuild the directory that there is in the end.
     async fn what_followers_rebuild_is_the_directory(fresh: &Fresh) {
         const WRITERS: usize = 5;

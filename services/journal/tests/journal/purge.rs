@@ -1,6 +1,5 @@
 //! The end of a tenant while exchanges of it are still on their way.
 
-
 use crate::support::{app, rows};
 
 const SOMEBODY: &str = "01990000-0000-7000-8000-000000000001";

@@ -27,7 +27,8 @@ const MOST_GROUPS: i32 = 1000;
 #[tonic::async_trait]
 impl Memberships for Service {
     async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
-        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant =
+            caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
         let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
         let user = user_ref(request.user)?;
@@ -47,7 +48,8 @@ impl Memberships for Service {
         &self,
         request: Request<v1::ListUserGroupsRequest>,
     ) -> Result<Response<v1::ListUserGroupsResponse>, Status> {
-        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant =
+            caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
         let after = place("page_token", &request.page_token)?;
         let limit = match request.page_size {
@@ -58,13 +60,10 @@ impl Memberships for Service {
         let limit = usize::try_from(limit).unwrap_or_default();
         let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
         let user = user_ref(request.user)?;
-        let (mut groups, revision) = self.answers.groups_of(scope, &user, after, limit + 1).await?;
-        let more = groups.len() > limit;
-        groups.truncate(limit);
-        let last = groups.last().filter(|_| more).map(|group| group.id.to_string());
+        let (page, revision) = self.answers.groups_of(scope, &user, after, limit).await?;
         Ok(Response::new(v1::ListUserGroupsResponse {
-            groups: groups.into_iter().map(group).collect(),
-            next_page_token: last.unwrap_or_default(),
+            groups: page.groups.into_iter().map(group).collect(),
+            next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
             revision: revision.to_string(),
         }))
     }
@@ -75,7 +74,8 @@ impl Memberships for Service {
         &self,
         request: Request<v1::ListGroupMembersRequest>,
     ) -> Result<Response<Self::ListGroupMembersStream>, Status> {
-        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant =
+            caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
         let after = place("after_cursor", &request.after_cursor)?;
         let scope = scope(tenant, request.consistency.as_ref(), request.depth(), request.include_inactive)?;
@@ -103,7 +103,8 @@ impl Memberships for Service {
         &self,
         request: Request<v1::BatchCheckRequest>,
     ) -> Result<Response<v1::BatchCheckResponse>, Status> {
-        let tenant = caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
+        let tenant =
+            caller(&request)?.authorize(auth::Scope::MembershipsRead, &request.get_ref().tenant_id)?;
         let request = request.into_inner();
         if request.items.len() > MOST_CHECKS {
             let detail = format!("{} questions: at most {MOST_CHECKS} in one call", request.items.len());

@@ -2,6 +2,7 @@
 
 mod details;
 mod groups;
+mod maintenance;
 mod memberships;
 mod projection;
 mod refs;

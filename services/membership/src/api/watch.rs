@@ -163,8 +163,9 @@ impl Watch {
             let end = self.store.revision().await?;
             let records = self.store.changes_of(self.tenant, position, BATCH).await?.ok_or_else(expired)?;
             if let Some(last) = records.last() {
+                let before = position;
                 position = last.position;
-                self.tell(records).await?;
+                self.tell(before, records).await?;
                 last_sent = Instant::now();
                 continue;
             }
@@ -188,7 +189,7 @@ impl Watch {
     }
 
     /// Sends what these rows say, in their order.
-    async fn tell(&self, records: Vec<Record>) -> Result<(), End> {
+    async fn tell(&self, mut before: Position, records: Vec<Record>) -> Result<(), End> {
         let (mut group_ids, mut user_ids) = (HashSet::new(), HashSet::new());
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
@@ -205,6 +206,7 @@ impl Watch {
         let groups: HashMap<Uuid, group::Model> = groups.into_iter().map(|group| (group.id, group)).collect();
         let users: HashMap<Uuid, user::Model> = users.into_iter().map(|user| (user.user_id, user)).collect();
         for (position, id, change) in changes {
+            let behind = std::mem::replace(&mut before, position);
             let event = match change {
                 Change::GroupCreated | Change::GroupUpdated => match groups.get(&id) {
                     Some(group) => Event::Group(watched_group(group.clone())),
@@ -215,7 +217,18 @@ impl Watch {
                 Change::MembersAdded(ids) => Event::MembersAdded(watched_members(id, ids)),
                 Change::MembersRemoved(ids) => Event::MembersRemoved(watched_members(id, ids)),
                 Change::Emptied(_) => Event::EmptiedGroupId(id.to_string()),
-                Change::UserProjected { .. } => match users.get(&id) {
+                Change::UserProjected { deleted: true, .. } => {
+                    // Also of one that is back by now: its memberships went.
+                    let gone = Event::DeletedUserId(id.to_string());
+                    match users.get(&id) {
+                        Some(user) => {
+                            self.send(behind.to_string(), gone).await?;
+                            Event::User(watched_user(user.clone()))
+                        }
+                        None => gone,
+                    }
+                }
+                Change::UserProjected { deleted: false, .. } => match users.get(&id) {
                     Some(user) => Event::User(watched_user(user.clone())),
                     None => Event::DeletedUserId(id.to_string()),
                 },

@@ -7,3 +7,4 @@ pub mod paths;
 pub mod precondition;
 pub mod refs;
 pub mod user;
+pub mod verify;

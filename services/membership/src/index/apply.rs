@@ -53,14 +53,16 @@ pub(super) async fn to_slot(index: &Index, slot: &Arc<Slot>, records: Vec<Record
     let changes = Changes::read(&index.shared.store, slot.tenant, records, known).await?;
     let target = slot.clone();
     let applied = tokio::task::spawn_blocking(move || apply(&target, &changes)).await;
-    match applied.map_err(Error::internal)? {
-        Ok(Keep::Graph) => {
+    match applied {
+        Ok(Ok(Keep::Graph)) => {
             if let Err(refusal) = index.make_room(slot) {
                 index.refuse(slot, refusal);
             }
         }
-        Ok(Keep::Nothing) => index.drop_slot(slot),
-        Err(TooLarge) => index.refuse(slot, Refusal::NoRoom),
+        Ok(Ok(Keep::Nothing)) => index.drop_slot(slot),
+        Ok(Err(TooLarge)) => index.refuse(slot, Refusal::NoRoom),
+        // A bug. It must cost this tenant its place, not the others their feed.
+        Err(panicked) => index.refuse(slot, Refusal::Failed(Error::internal(panicked))),
     }
     Ok(())
 }

@@ -22,8 +22,10 @@ const BATCH: u64 = 1000;
 /// What takes longer is a failure, and tried again.
 const LONGEST_READ: Duration = Duration::from_secs(5);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
-/// How often PostgreSQL is asked whether it holds rows back.
-const LOOK_FOR_HELD_BACK: Duration = Duration::from_millis(250);
+/// How often PostgreSQL is asked whether it holds rows back, or has lost some.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
+/// How often the log is looked at when nobody else writes to it.
+const ALONE: Duration = Duration::from_millis(500);
 /// A tenant that is being loaded is given up when more rows than this come meanwhile.
 pub(super) const MOST_WAITING: usize = 200_000;
 
@@ -33,6 +35,8 @@ pub(super) struct Feed {
     wake: Notify,
     began: Instant,
     lost_after: Duration,
+    /// How many commits of this process are in the graphs.
+    commits: watch::Sender<u64>,
     /// When it was last known to be at the end of the log, milliseconds since `began`; 0 for never.
     up_to_date_at: AtomicU64,
     /// Whether the loss was told.
@@ -44,6 +48,7 @@ impl Feed {
         Self {
             position: watch::Sender::new(Position::default()),
             wake: Notify::new(),
+            commits: watch::Sender::new(0),
             began: Instant::now(),
             lost_after,
             up_to_date_at: AtomicU64::new(0),
@@ -79,6 +84,19 @@ impl Feed {
         matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
     }
 
+    /// Whether it gets to this process's commit of that number within `patience`.
+    pub(super) async fn reaches_commit(&self, number: u64, patience: Duration) -> bool {
+        if *self.commits.borrow() >= number {
+            return true;
+        }
+        if self.position().is_none() {
+            return false;
+        }
+        let mut commits = self.commits.subscribe();
+        let reached = commits.wait_for(|reached| *reached >= number);
+        matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
@@ -98,12 +116,14 @@ impl Feed {
     }
 }
 
-/// Rows of the log that can be seen but not read yet: PostgreSQL holds them back.
+/// What is known of the log beyond what can be read of it.
 #[derive(Default)]
-struct HeldBack {
-    /// The last of them, when they were noticed.
-    until: Option<Position>,
+struct Outlook {
+    /// The last row that could be seen but not read yet when it was looked for: PostgreSQL holds it back.
+    held_back: Option<Position>,
     looked_at: Option<Instant>,
+    /// The last row that was read. It has to stay where it is.
+    last_read: Option<Position>,
 }
 
 impl Index {
@@ -111,16 +131,20 @@ impl Index {
     pub async fn follow(self, stop: CancellationToken) {
         let feed = &self.shared.feed;
         let mut commits = self.shared.store.commits();
-        let mut held_back = HeldBack::default();
+        let mut outlook = Outlook::default();
         let mut started = false;
+        let poll = if self.shared.alone { ALONE } else { self.shared.settings.poll };
         loop {
+            // Before the log is read: it has what they wrote.
+            let committed = *commits.borrow_and_update();
             let step = async {
                 if !started {
                     feed.position.send_replace(self.shared.store.revision().await?);
                     started = true;
                 }
-                self.catch_up().await?;
-                self.is_up_to_date(&mut held_back).await
+                self.catch_up(&mut outlook).await?;
+                feed.commits.send_replace(committed);
+                self.is_up_to_date(&mut outlook).await
             };
             let outcome = tokio::select! {
                 () = stop.cancelled() => break,
@@ -129,11 +153,13 @@ impl Index {
             let pause = match outcome {
                 Ok(true) => {
                     feed.up_to_date();
-                    self.shared.settings.poll
+                    poll
                 }
                 Ok(false) => {
-                    feed.tell_when_lost("a transaction that stays open holds back the readers of the change log");
-                    self.shared.settings.poll
+                    feed.tell_when_lost(
+                        "a transaction that stays open holds back the readers of the change log",
+                    );
+                    poll
                 }
                 Err(error) => {
                     tracing::debug!(%error, cause = ?error.cause, "the change log cannot be read: {error}");
@@ -153,7 +179,7 @@ impl Index {
     }
 
     /// Reads to the log's end and applies it.
-    async fn catch_up(&self) -> Result<()> {
+    async fn catch_up(&self, outlook: &mut Outlook) -> Result<()> {
         let feed = &self.shared.feed;
         loop {
             let position = *feed.position.borrow();
@@ -161,9 +187,10 @@ impl Index {
             let read = tokio::time::timeout(LONGEST_READ, read).await;
             let read = read.unwrap_or_else(|_| Err(Error::unavailable("the database does not answer")));
             let Some(records) = read? else {
-                tracing::warn!("the change log was cut off before the membership index read it: it is loaded anew");
-                self.drop_all();
-                feed.position.send_replace(self.shared.store.revision().await?);
+                tracing::warn!(
+                    "the change log was cut off before the membership index read it: it is loaded anew"
+                );
+                self.begin_anew(outlook).await?;
                 continue;
             };
             let Some(last) = records.last().map(|record| record.position) else { return Ok(()) };
@@ -177,6 +204,7 @@ impl Index {
             }
             // Only now: whoever reads the position and then a graph finds everything up to it there.
             feed.position.send_replace(last);
+            outlook.last_read = Some(last);
             if !full {
                 return Ok(());
             }
@@ -199,17 +227,44 @@ impl Index {
     }
 
     /// Whether the end that was read is near the log's real end.
-    async fn is_up_to_date(&self, held_back: &mut HeldBack) -> Result<bool> {
+    async fn is_up_to_date(&self, outlook: &mut Outlook) -> Result<bool> {
+        if self.shared.alone {
+            return Ok(true);
+        }
         let position = *self.shared.feed.position.borrow();
-        if held_back.until.is_some_and(|until| until <= position) {
-            held_back.until = None;
+        if outlook.held_back.is_some_and(|until| until <= position) {
+            outlook.held_back = None;
         }
-        let looked = held_back.looked_at.is_some_and(|at| at.elapsed() < LOOK_FOR_HELD_BACK);
-        if held_back.until.is_none() && !looked {
-            held_back.looked_at = Some(Instant::now());
+        if outlook.looked_at.is_some_and(|at| at.elapsed() < LOOK_AROUND) {
+            return Ok(outlook.held_back.is_none());
+        }
+        outlook.looked_at = Some(Instant::now());
+        if let Some(last) = outlook.last_read
+            && !self.shared.store.has_change(last).await?
+        {
+            tracing::warn!(
+                "the change log has lost rows that the membership index had read: it is loaded anew"
+            );
+            self.begin_anew(outlook).await?;
+            return Ok(true);
+        }
+        if outlook.held_back.is_none() {
             let newest = self.shared.store.newest_change().await?;
-            held_back.until = Some(newest).filter(|newest| *newest > position);
+            outlook.held_back = Some(newest).filter(|newest| *newest > position);
         }
-        Ok(held_back.until.is_none())
+        Ok(outlook.held_back.is_none())
+    }
+
+    /// After a gap in the feed nothing that is in memory can be trusted.
+    async fn begin_anew(&self, outlook: &mut Outlook) -> Result<()> {
+        let feed = &self.shared.feed;
+        // Nothing is answered from here or loaded before it is fed again.
+        feed.up_to_date_at.store(0, Ordering::Relaxed);
+        self.drop_all();
+        *outlook = Outlook::default();
+        feed.position.send_replace(self.shared.store.revision().await?);
+        // Nor what was asked for at the very moment.
+        self.drop_all();
+        Ok(())
     }
 }

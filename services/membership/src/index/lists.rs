@@ -33,7 +33,11 @@ impl Lists {
             spans.push(Span { start, len: 0 });
             start = start.checked_add(room(*len))?;
         }
-        Some(Self { spans, items: vec![Packed::default(); usize::try_from(start).ok()?], free: HashMap::new() })
+        Some(Self {
+            spans,
+            items: vec![Packed::default(); usize::try_from(start).ok()?],
+            free: HashMap::new(),
+        })
     }
 
     /// Adds to the end of a list that [`Lists::with_lengths`] left room in. `item` is larger than those that are in.

@@ -137,7 +137,8 @@ mod tests {
                 there.remove(&ordinal);
                 lookup.remove(hash, ordinal);
             }
-            let found: BTreeSet<u32> = lookup.find(hash, |_| true).filter(|at| hash_of(*at) == hash).collect();
+            let found: BTreeSet<u32> =
+                lookup.find(hash, |_| true).filter(|at| hash_of(*at) == hash).collect();
             assert_eq!(found, *there);
         }
         assert_eq!(lookup.len, model.values().map(BTreeSet::len).sum::<usize>());

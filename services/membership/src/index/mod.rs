@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use platform::db::changelog::{Position, Record};
 use platform::ids::TenantId;
 use platform::metrics::metrics;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::store::Store;
 use feed::Feed;
@@ -85,6 +85,10 @@ struct Shared {
     feed: Feed,
     loading: Arc<Semaphore>,
     began: Instant,
+    /// Counts the commits of this process.
+    commits: watch::Receiver<u64>,
+    /// Whether there are no others.
+    alone: bool,
     counts: Counts,
 }
 
@@ -178,6 +182,8 @@ impl Index {
         let shared = Shared {
             loading: Arc::new(Semaphore::new(settings.loads.max(1))),
             feed: Feed::new(settings.lost_after),
+            commits: store.commits(),
+            alone: store.is_alone(),
             store,
             settings,
             tenants: RwLock::default(),
@@ -188,20 +194,46 @@ impl Index {
     }
 
     /// Puts a question to a tenant's graph. With the answer comes the revision that it includes, at least. `None` when the
-    /// database must be asked: the feed is lost, or the tenant is not loaded, which begins now.
+    /// database must be asked: the feed is lost, or the tenant is not in memory.
     pub fn ask<T>(&self, tenant: TenantId, question: impl FnOnce(&Graph) -> T) -> Option<(T, Position)> {
         // Before the graph is looked at: it may get ahead, never behind.
         let revision = self.shared.feed.position()?;
-        let slot = self.slot_or_load(tenant)?;
+        let slot = self.slot(tenant)?;
         let state = read(&slot.state);
         let State::Ready(graph) = &*state else { return None };
         slot.used_at.store(self.shared.now(), Ordering::Relaxed);
         Some((question(graph), revision))
     }
 
+    /// Whether the tenant is in memory, and answers come from there.
+    pub fn holds(&self, tenant: TenantId) -> bool {
+        let is_ready = |slot: Arc<Slot>| matches!(&*read(&slot.state), State::Ready(_));
+        self.shared.feed.position().is_some() && self.slot(tenant).is_some_and(is_ready)
+    }
+
+    /// Begins to load the tenant, unless that is under way, was refused lately, or there is no feed.
+    pub fn want(&self, tenant: TenantId) {
+        if self.shared.feed.position().is_some() && self.slot(tenant).is_none_or(|slot| slot.is_vacant()) {
+            self.begin_loading(tenant);
+        }
+    }
+
     /// Whether everything up to and including `revision` is in the graphs, after a short wait if need be.
     pub async fn reaches(&self, revision: Position) -> bool {
         self.shared.feed.reaches(revision, self.shared.settings.patience).await
+    }
+
+    /// Whether the graphs have everything that was committed before the call, after a short wait if need be. That can be known on
+    /// SQLite, where every commit is one of this process.
+    pub async fn has_every_commit(&self) -> bool {
+        let shared = &self.shared;
+        let committed = *shared.commits.borrow();
+        shared.alone && shared.feed.reaches_commit(committed, shared.settings.patience).await
+    }
+
+    /// Whether nobody else writes.
+    pub fn is_alone(&self) -> bool {
+        self.shared.alone
     }
 
     /// Counts an answer.
@@ -211,13 +243,6 @@ impl Index {
             Source::Database => &self.shared.counts.from_database,
         };
         count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether the tenant is in memory, and answers come from there.
-    pub fn holds(&self, tenant: TenantId) -> bool {
-        let slot = read(&self.shared.tenants).get(&tenant).cloned();
-        self.shared.feed.position().is_some()
-            && slot.is_some_and(|slot| matches!(&*read(&slot.state), State::Ready(_)))
     }
 
     /// How it is doing.
@@ -247,9 +272,11 @@ impl Index {
             metrics().observe(name, description, labels, move || read(&index.status()));
         };
         let gauge = |name, description, read| observe(name, description, &[], read);
-        gauge("rollcall.membership.index.fed", "Whether the change log is followed (1) or the feed is lost (0).", |status| {
-            u64::from(status.is_fed)
-        });
+        gauge(
+            "rollcall.membership.index.fed",
+            "Whether the change log is followed (1) or the feed is lost (0).",
+            |status| u64::from(status.is_fed),
+        );
         gauge(
             "rollcall.membership.index.lag_ms",
             "Since when the index is not known to be at the change log's end, milliseconds.",
@@ -258,25 +285,20 @@ impl Index {
         gauge("rollcall.membership.index.tenants", "Tenants in memory.", |status| status.tenants);
         gauge("rollcall.membership.index.bytes", "Bytes that they take.", |status| status.bytes);
         gauge("rollcall.membership.index.loads", "Tenants loaded since the start.", |status| status.loads);
-        gauge("rollcall.membership.index.refusals", "Loads given up: no room, or no feed.", |status| status.refusals);
-        gauge("rollcall.membership.index.evictions", "Tenants that made room for others.", |status| status.evictions);
+        gauge("rollcall.membership.index.refusals", "Loads given up: no room, or no feed.", |status| {
+            status.refusals
+        });
+        gauge("rollcall.membership.index.evictions", "Tenants that made room for others.", |status| {
+            status.evictions
+        });
         let description = "Answers about memberships since the start, by where they came from.";
         let name = "rollcall.membership.answers";
         observe(name, description, &[("source", "index".to_owned())], |status| status.from_index);
         observe(name, description, &[("source", "database".to_owned())], |status| status.from_database);
     }
 
-    fn slot_or_load(&self, tenant: TenantId) -> Option<Arc<Slot>> {
-        let slot = read(&self.shared.tenants).get(&tenant).cloned();
-        if let Some(slot) = slot {
-            let tried_enough = matches!(&*read(&slot.state), State::Refused(until) if *until > Instant::now());
-            let loaded_or_on_its_way = matches!(&*read(&slot.state), State::Loading(_) | State::Ready(_));
-            if tried_enough || loaded_or_on_its_way {
-                return Some(slot);
-            }
-        }
-        self.begin_loading(tenant);
-        None
+    fn slot(&self, tenant: TenantId) -> Option<Arc<Slot>> {
+        read(&self.shared.tenants).get(&tenant).cloned()
     }
 
     /// Registers the tenant with the feed, then reads its rows: in that order, so that nothing is missed in between.
@@ -289,12 +311,7 @@ impl Index {
         });
         {
             let mut tenants = write(&self.shared.tenants);
-            let there = tenants.get(&tenant).is_some_and(|slot| match &*read(&slot.state) {
-                State::Loading(_) | State::Ready(_) => true,
-                State::Refused(until) => *until > Instant::now(),
-                State::Gone => false,
-            });
-            if there {
+            if tenants.get(&tenant).is_some_and(|slot| !slot.is_vacant()) {
                 return;
             }
             tenants.insert(tenant, slot.clone());
@@ -342,7 +359,9 @@ impl Index {
             let latest = shared.now().saturating_sub(residence);
             let coldest = slots
                 .into_iter()
-                .filter(|other| other.tenant != slot.tenant && matches!(&*read(&other.state), State::Ready(_)))
+                .filter(|other| {
+                    other.tenant != slot.tenant && matches!(&*read(&other.state), State::Ready(_))
+                })
                 .filter(|other| other.used_at.load(Ordering::Relaxed) <= latest)
                 .min_by_key(|other| other.used_at.load(Ordering::Relaxed));
             let Some(coldest) = coldest else { return Err(Refusal::NoRoom) };
@@ -362,7 +381,7 @@ impl Index {
         slot.become_(State::Gone);
     }
 
-    /// After a gap in the feed nothing that is in memory can be trusted.
+    /// Every tenant is loaded anew.
     fn drop_all(&self) {
         let all: Vec<Arc<Slot>> = write(&self.shared.tenants).drain().map(|(_, slot)| slot).collect();
         for slot in all {
@@ -379,6 +398,15 @@ impl Shared {
 }
 
 impl Slot {
+    /// Whether another may take its place.
+    fn is_vacant(&self) -> bool {
+        match &*read(&self.state) {
+            State::Loading(_) | State::Ready(_) => false,
+            State::Refused(until) => *until <= Instant::now(),
+            State::Gone => true,
+        }
+    }
+
     /// Leaves its state for another that holds no graph.
     fn become_(&self, state: State) {
         let before = std::mem::replace(&mut *write(&self.state), state);

@@ -127,7 +127,12 @@ impl Nesting {
     }
 
     /// Takes groups out of a group.
-    pub(super) fn remove(&mut self, parent: u32, children: &[u32], mut bounds: Bounds) -> Result<(), TooLarge> {
+    pub(super) fn remove(
+        &mut self,
+        parent: u32,
+        children: &[u32],
+        mut bounds: Bounds,
+    ) -> Result<(), TooLarge> {
         let mut any = false;
         for child in children {
             any |= self.unlink(parent, *child);

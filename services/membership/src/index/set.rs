@@ -132,7 +132,8 @@ impl Set {
         let sorted = &sorted[sorted.partition_point(|ordinal| ordinal < first)..];
         let sorted = &sorted[..sorted.partition_point(|ordinal| ordinal <= last)];
         // Whoever is fewer is looked up among the others.
-        let (few, many) = if list.len() < sorted.len() { (list.as_slice(), sorted) } else { (sorted, list.as_slice()) };
+        let (few, many) =
+            if list.len() < sorted.len() { (list.as_slice(), sorted) } else { (sorted, list.as_slice()) };
         few.iter().any(|ordinal| many.binary_search(ordinal).is_ok())
     }
 
@@ -172,7 +173,9 @@ impl Set {
                 let lists = found.n_bytes_array_containers + found.n_bytes_run_containers;
                 let content = lists + lists / 4 + found.n_bytes_bitset_containers;
                 let containers = usize::try_from(found.n_containers).unwrap_or(usize::MAX);
-                usize::try_from(content).unwrap_or(usize::MAX) + containers * (CONTAINER + BLOCK) * 5 / 4 + BLOCK
+                usize::try_from(content).unwrap_or(usize::MAX)
+                    + containers * (CONTAINER + BLOCK) * 5 / 4
+                    + BLOCK
             }
         }
     }

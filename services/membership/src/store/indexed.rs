@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use platform::Result;
 use platform::db::changelog::{self, Position, Record};
 use platform::ids::TenantId;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use uuid::Uuid;
 
 use super::entity::{InTenant, group, user};
@@ -24,9 +26,11 @@ impl Store {
     pub async fn index_counts(&self, tenant: TenantId) -> Result<(usize, usize)> {
         let sql = r#"SELECT (SELECT count(*) FROM users WHERE tenant_id = $1) AS users,
             (SELECT count(*) FROM "groups" WHERE tenant_id = $1) AS groups"#;
-        let row = self.db.read().query_one_raw(self.statement(sql.to_owned(), [tenant.uuid().into()])).await?;
+        let row =
+            self.db.read().query_one_raw(self.statement(sql.to_owned(), [tenant.uuid().into()])).await?;
         let Some(row) = row else { return Ok((0, 0)) };
-        let count = |column| Ok::<_, sea_orm::DbErr>(usize::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
+        let count =
+            |column| Ok::<_, sea_orm::DbErr>(usize::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
         Ok((count("users")?, count("groups")?))
     }
 
@@ -51,7 +55,8 @@ impl Store {
     pub async fn index_users(&self, tenant: TenantId, ids: Vec<Uuid>) -> Result<Vec<User>> {
         let mut users = Vec::with_capacity(ids.len());
         for ids in ids.chunks(CHUNK) {
-            let query = user::Entity::in_tenant(tenant).filter(user::Column::UserId.is_in(ids.iter().copied()));
+            let query =
+                user::Entity::in_tenant(tenant).filter(user::Column::UserId.is_in(ids.iter().copied()));
             users.extend(existing(self.user_rows(query).await?));
         }
         Ok(users)
@@ -99,7 +104,8 @@ impl Store {
         for chunk in groups.chunks(CHUNK) {
             let query = group::Entity::in_tenant(tenant)
                 .filter(group::Column::Id.is_in(chunk.iter().map(|(id, _)| *id)));
-            let rows: Vec<(Uuid, String, Option<String>)> = tuples(query, columns).all(self.db.read()).await?;
+            let rows: Vec<(Uuid, String, Option<String>)> =
+                tuples(query, columns).all(self.db.read()).await?;
             names.extend(rows.into_iter().map(|(id, name, external_id)| (id, (name, external_id))));
         }
         let mut entries = Vec::with_capacity(groups.len());
@@ -159,12 +165,25 @@ impl Store {
         changelog::read_kept(self.db.read(), after, limit).await
     }
 
+    /// Whether this process is the only one that writes: SQLite's file is locked for it.
+    pub fn is_alone(&self) -> bool {
+        self.db.backend() == DbBackend::Sqlite
+    }
+
     /// The last change of any tenant that can be seen; readers of the log may still have to wait for it.
     ///
     /// # Errors
     /// The database's.
     pub async fn newest_change(&self) -> Result<Position> {
         changelog::newest(self.db.read()).await
+    }
+
+    /// Whether the log has a row at this very place.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn has_change(&self, at: Position) -> Result<bool> {
+        changelog::contains(self.db.read(), at).await
     }
 
     /// As [`Store::newest_change`], of one tenant.
@@ -201,7 +220,8 @@ impl Store {
             user::Column::Active,
             user::Column::Deleted,
         ];
-        let rows: Vec<(Uuid, String, Option<String>, bool, bool)> = tuples(query, columns).all(self.db.read()).await?;
+        let rows: Vec<(Uuid, String, Option<String>, bool, bool)> =
+            tuples(query, columns).all(self.db.read()).await?;
         let row = |(id, user_name_key, external_id, active, deleted)| {
             (User { id, user_name_key, external_id, active }, deleted)
         };

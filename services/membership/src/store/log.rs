@@ -12,11 +12,14 @@
 //! `request_id` stands in the payload of whatever a request did. Rows of kinds that are not in the table come from a newer
 //! version and are passed over.
 //!
-//! **Order.** The rows of one group follow one another as its changes did, for each locks the group's row first. Not so those of
-//! one user on PostgreSQL: the follower of identity's log applies many users in one transaction, whose place is that of
-//! its beginning, so the row of version 6 may come before that of version 5. Whoever keeps users compares versions, or
-//! reads the user as it is now. A user that was deleted and comes back with a higher version is a member of nothing: what a
-//! race left of its memberships is removed with a row of its own.
+//! **Order.** The rows of one group follow one another as its changes did, for each locks the group's row first; and the end and
+//! the return of a user have transactions of their own that begin with the user's lock, so that they stand where they
+//! took effect among the rows that add it. Not so other changes of a user on PostgreSQL: the follower of identity's log
+//! applies many users in one transaction, whose place is that of its beginning, so the row of version 6 may come before that
+//! of version 5. Whoever keeps users compares versions, or reads the user as it is now.
+//!
+//! A user that was deleted and comes back with a higher version is a member of nothing: what a race left of its
+//! memberships is removed with a row of its own.
 
 use platform::Result;
 use platform::clock::Timestamp;

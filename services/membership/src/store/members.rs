@@ -7,7 +7,7 @@ use platform::clock::Timestamp;
 use platform::db::changelog::Position;
 use platform::ids::TenantId;
 use scim::Warning;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -181,6 +181,9 @@ impl<'t> Rows<'t> {
         let ids = ids.iter().copied();
         let users: Vec<(Uuid, bool)> = user::Entity::in_tenant(self.author.tenant)
             .filter(user::Column::UserId.is_in(ids.clone()))
+            .order_by_asc(user::Column::UserId)
+            // None of them is deleted, or comes back, before the membership is there for that to find.
+            .lock(LockType::KeyShare)
             .select_only()
             .columns([user::Column::UserId, user::Column::Deleted])
             .into_tuple()

@@ -4,7 +4,8 @@
 //!
 //! **Locks.** Whoever changes a group, by attributes or members, first locks its row (`FOR NO KEY UPDATE`), so the changes
 //! of one group take effect one after the other, each as a whole, and so that no member is added to a group that is
-//! being deleted. Nothing else waits: other groups, readers, and whoever nests this group elsewhere go on.
+//! being deleted. Whoever adds a user holds the user's row until then (`FOR KEY SHARE`), against its deletion and its
+//! return only. Nothing else waits: other groups, readers, and whoever nests this group elsewhere go on.
 //!
 //! **What exists is decided when it is read.** A member row may name a user or group that is not there: parked until it
 //! arrives, or left behind by a race with its deletion. Reads join `users` and `groups`, so such a row shows nowhere and
@@ -43,7 +44,7 @@ pub use explain::Edge;
 pub use groups::Patch;
 pub use list::Sorting;
 pub use members::MembersChange;
-pub(crate) use projection::apply as apply_user;
+pub(crate) use projection::{apply as apply_user, stands_alone};
 pub use queries::{GroupEntry, MemberEntry};
 pub use walk::{MemberWalk, WalkedMember};
 

@@ -3,8 +3,8 @@
 use platform::Result;
 use platform::clock::Timestamp;
 use platform::db::changelog::Position;
-use platform::db::purged;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
+use platform::db::{Database, purged};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 
 use super::Store;
 use super::log::{self, Change, Event};
@@ -40,7 +40,10 @@ pub(crate) async fn apply(
         return Ok(None);
     }
     let mut position = None;
-    if state.facts.is_some() && state.version > 1 {
+    if state.facts.is_none() {
+        lock(txn, state).await?;
+    } else if is_tombstone(txn, state).await? {
+        lock(txn, state).await?;
         position = leave_what_a_race_left(txn, state, at).await?;
     }
     let applied = upsert(txn, state).await?;
@@ -69,7 +72,33 @@ pub(crate) async fn apply(
     log::append_derived(txn, state.tenant, event).await.map(Some)
 }
 
-/// A user that was deleted and comes back is a member of nothing. Its rows went when it was deleted, but for one that was written
+/// Whether the change ends a user or brings one back: it then has a transaction of its own, which begins with the user's lock. So
+/// the order of the log, which is that of the transactions' beginnings, is the order in which memberships went.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn stands_alone(db: &Database, state: &UserState) -> Result<bool> {
+    Ok(state.facts.is_none() || is_tombstone(db.read(), state).await?)
+}
+
+async fn is_tombstone<C: ConnectionTrait>(db: &C, state: &UserState) -> Result<bool> {
+    let sql =
+        "SELECT 1 AS found FROM users WHERE tenant_id = $1 AND user_id = $2 AND deleted AND version < $3";
+    let values = [state.tenant.uuid().into(), state.id.uuid().into(), state.version.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
+/// Waits for whoever is adding this user to a group, who holds its row by a weaker lock. Other changes of users don't wait.
+async fn lock(txn: &DatabaseTransaction, state: &UserState) -> Result<()> {
+    if txn.get_database_backend() == DbBackend::Postgres {
+        let sql = "SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 FOR UPDATE";
+        execute(txn, sql, [state.tenant.uuid().into(), state.id.uuid().into()]).await?;
+    }
+    Ok(())
+}
+
+/// A user that was deleted and comes back is a member of nothing. Its rows went when it was deleted, but for one that was parked
 /// at that very moment: it goes now, and the log says so, for whoever follows it may have kept the membership.
 async fn leave_what_a_race_left(
     txn: &DatabaseTransaction,

@@ -42,7 +42,7 @@ pub(crate) async fn remove_missing(
     loop {
         let (missing, next) = missing(db, after, until, present).await?;
         for (tenant, users) in by_tenant(missing) {
-            let newer = changed(db, tenant, since).await?;
+            let newer = changed_behind(db, tenant, since).await?;
             for (user, version) in users {
                 if newer.contains(&user) {
                     continue;
@@ -96,7 +96,11 @@ fn by_tenant(missing: Vec<(Place, i64)>) -> Vec<(TenantId, Vec<(Uuid, i64)>)> {
 }
 
 /// Users of the tenant that changed here behind a position.
-async fn changed(db: &Database, tenant: TenantId, since: Position) -> Result<HashSet<Uuid>> {
+pub(super) async fn changed_behind(
+    db: &Database,
+    tenant: TenantId,
+    since: Position,
+) -> Result<HashSet<Uuid>> {
     let mut users = HashSet::new();
     let mut after = since;
     loop {

@@ -18,4 +18,5 @@ mod projection;
 mod purge;
 mod replay;
 mod support;
+mod verify;
 mod watch;

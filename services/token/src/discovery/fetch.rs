@@ -137,7 +137,9 @@ mod tests {
             of(&format!("https://login.microsoftonline.com/{tid}/v2.0")).unwrap(),
             format!("https://login.microsoftonline.com/{tid}/v2.0/.well-known/openid-configuration")
         );
-        for wrong in ["", "sts.windows.net", "https://a.example/?x", "https://a.example/#x", "http://a.example/"] {
+        for wrong in
+            ["", "sts.windows.net", "https://a.example/?x", "https://a.example/#x", "http://a.example/"]
+        {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }
@@ -159,5 +161,15 @@ mod tests {
         let probe = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (_, first) = listener.accept().await.unwrap();
         assert_eq!(first, probe.local_addr().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_does_not_answer_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let begun = tokio::time::Instant::now();
+        let wrong = Fetcher::new(true).keys(&issuer).await.err().unwrap();
+        assert!(wrong.contains("did not answer in time"), "{wrong}");
+        assert!(begun.elapsed() <= ANSWER_WITHIN + Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 }

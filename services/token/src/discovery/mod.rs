@@ -136,7 +136,11 @@ impl Discovery {
                 *entry.found.write().unwrap_or_else(PoisonError::into_inner) = Some(found);
             }
             Err(wrong) => {
-                tracing::warn!(issuer, reason = wrong, "the keys of issuer {issuer} could not be had: {wrong}");
+                tracing::warn!(
+                    issuer,
+                    reason = wrong,
+                    "the keys of issuer {issuer} could not be had: {wrong}"
+                );
             }
         }
     }

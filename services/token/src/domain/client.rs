@@ -156,7 +156,8 @@ pub fn grantable(names: &[String], tenant: Option<TenantId>) -> Result<Vec<Scope
 
 fn not_grantable() -> Error {
     let names: Vec<&str> = READING.iter().map(|scope| scope.name()).collect();
-    let detail = format!("a client has one or more of the scopes {}, or the scope scim alone", names.join(", "));
+    let detail =
+        format!("a client has one or more of the scopes {}, or the scope scim alone", names.join(", "));
     Error::invalid_value(detail).with_attribute("scopes")
 }
 

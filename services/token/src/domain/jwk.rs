@@ -131,7 +131,8 @@ fn material(jwk: &Map<String, Value>) -> Result<(Vec<Algorithm>, DecodingKey, Va
             if bytes(jwk, "x")?.len() != 32 {
                 return Err("its `x` must have 32 bytes".to_owned());
             }
-            let decoding = DecodingKey::from_ed_components(x).map_err(|_| "it is no Ed25519 key".to_owned())?;
+            let decoding =
+                DecodingKey::from_ed_components(x).map_err(|_| "it is no Ed25519 key".to_owned())?;
             Ok((vec![Algorithm::EdDSA], decoding, json!({"kty": "OKP", "crv": "Ed25519", "x": x})))
         }
         _ => Err("its `kty` must be RSA, EC or OKP".to_owned()),
@@ -345,7 +346,10 @@ mod tests {
         jwk["x5c"] = json!(["MIIC"]);
         jwk["note"] = "hello".into();
         let kept = set(&[jwk]).unwrap().to_json();
-        assert!(!kept.contains("MIIC") && !kept.contains("hello") && kept.contains("\"kid\":\"r\""), "{kept}");
+        assert!(
+            !kept.contains("MIIC") && !kept.contains("hello") && kept.contains("\"kid\":\"r\""),
+            "{kept}"
+        );
     }
 
     #[test]

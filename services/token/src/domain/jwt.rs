@@ -216,17 +216,30 @@ mod tests {
             // A signature is only looked at when it is verified.
             assert!(!taken || bad.ends_with('='), "{bad}");
         }
-        assert!(Unverified::parse(&token(&json!({"alg": "ES256"}), r#"{"iss":"a","iss":"b"}"#)).is_none(), "two issuers");
+        assert!(
+            Unverified::parse(&token(&json!({"alg": "ES256"}), r#"{"iss":"a","iss":"b"}"#)).is_none(),
+            "two issuers"
+        );
     }
 
     #[test]
     fn audiences_and_times_are_read_as_the_rfc_says() {
         let read = claims(&json!({"aud": ["a", "b"], "exp": 10.9, "nbf": 5})).unwrap();
-        assert_eq!((read.aud.as_slice(), read.exp, read.nbf), (&["a".to_owned(), "b".into()][..], Some(10), Some(5)));
+        assert_eq!(
+            (read.aud.as_slice(), read.exp, read.nbf),
+            (&["a".to_owned(), "b".into()][..], Some(10), Some(5))
+        );
         assert!(!read.is_only_for("a"), "it is for b as well");
         assert!(claims(&json!({"aud": "a"})).unwrap().is_only_for("a"));
         assert!(claims(&json!({"aud": ["a"]})).unwrap().is_only_for("a"));
-        for wrong in [json!({"exp": "10"}), json!({"exp": 1e300}), json!({"exp": null}), json!({"aud": 5}), json!({"aud": null}), json!({"sub": 5})] {
+        for wrong in [
+            json!({"exp": "10"}),
+            json!({"exp": 1e300}),
+            json!({"exp": null}),
+            json!({"aud": 5}),
+            json!({"aud": null}),
+            json!({"sub": 5}),
+        ] {
             assert!(claims(&wrong).is_none(), "{wrong}");
         }
     }

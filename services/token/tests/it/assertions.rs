@@ -62,7 +62,11 @@ async fn present(world: &World, client_id: &str, assertion: &str) -> Result<Issu
 fn assert_invalid_client(answer: Result<IssueTokenResponse, Status>, why: &str) -> String {
     let status = answer.expect_err(why);
     let info = status.get_details_error_info().unwrap();
-    assert_eq!((status.code(), info.metadata["oauth_error"].as_str()), (Code::Unauthenticated, "invalid_client"), "{why}");
+    assert_eq!(
+        (status.code(), info.metadata["oauth_error"].as_str()),
+        (Code::Unauthenticated, "invalid_client"),
+        "{why}"
+    );
     status.message().to_owned()
 }
 

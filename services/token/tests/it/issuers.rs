@@ -1,12 +1,12 @@
 //! Issuers that a tenant trusts, and the keys they publish.
 
+use platform::auth::Scope;
+use platform::cache::Invalidation;
 use proto::token::v1::{
     CreateIssuerRequest, CredentialKind, DeleteIssuerRequest, DeleteTenantRequest, DisableScimRequest,
     ListIssuersRequest, PurgeTenantRequest, TrustedIssuer,
 };
 use serde_json::{Value, json};
-use platform::auth::Scope;
-use platform::cache::Invalidation;
 use testkit::issuer::{Fetched, Issuer, KeyPair, KeyType, Mood, signed_with_public_key, unsigned};
 use tonic::{Code, Status};
 
@@ -81,7 +81,9 @@ testkit::store_tests! {
         // A token that is about to expire gets no more than it has itself.
         let now = world.clock.now().seconds();
         let short = issuer.sign(&with(&claims(&world, &issuer.url), "exp", json!(now + 20)));
-        assert_eq!(world.resolve(&short).await.unwrap().access_token_expires_at_us, (now + 20) * 1_000_000);
+        let resolved = world.resolve(&short).await.unwrap();
+        assert_eq!(resolved.credential_expires_at_us, (now + 20) * 1_000_000);
+        assert_eq!(resolved.access_token_expires_at_us, (now + 35) * 1_000_000, "but for calls on their way");
         // Version 2 names the application otherwise.
         let v2 = with(&with(&claims(&world, &issuer.url), "appid", Value::Null), "azp", json!(APP));
         world.resolve(&issuer.sign(&v2)).await.unwrap();

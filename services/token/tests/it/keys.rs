@@ -4,7 +4,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet};
 use platform::auth::Verifier;
 use platform::clock::Timestamp;
 use platform::db::Database as Db;
-use proto::token::v1::ListKeysRequest;
+use proto::token::v1::{CreateClientRequest, IssueTokenRequest, ListKeysRequest, ResolveRequest};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use token::{Deps, Rotation, SecretKey, Service};
 
@@ -79,6 +79,70 @@ testkit::store_tests! {
         world.service.rotate_signing_key().await.unwrap();
         let stored: Vec<i64> = world.store.signing_keys().await.unwrap().iter().map(|key| key.generation).collect();
         assert_eq!(stored, [2, 3], "dead keys are removed");
+    }
+
+    async fn keys_take_turns_under_load_and_no_request_fails(db: Database) {
+        let world = World::start(db).await;
+        let (tenant, secret) = world.tenant("Contoso").await;
+        let request = CreateClientRequest {
+            name: "idp".to_owned(),
+            tenant_id: tenant,
+            scopes: vec!["scim".to_owned()],
+            ..CreateClientRequest::default()
+        };
+        let client = world.clients().create_client(world.as_admin(request).await).await.unwrap().into_inner();
+        let (client_id, client_secret) = (client.client.unwrap().id, client.client_secret);
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (done, mut progress) = tokio::sync::mpsc::unbounded_channel();
+        let mut workers = tokio::task::JoinSet::new();
+        for worker in 0..4 {
+            let (done, stopped, verifier) = (done.clone(), stopped.clone(), world.verifier.clone());
+            let (mut credentials, mut oauth) = (world.credentials(), world.oauth());
+            let (secret, client_id, client_secret) = (secret.clone(), client_id.clone(), client_secret.clone());
+            workers.spawn(async move {
+                while !*stopped.borrow() {
+                    // A secret; a token for SCIM; and what services make of either.
+                    let issue = IssueTokenRequest {
+                        client_id: client_id.clone(),
+                        client_secret: client_secret.clone(),
+                        ..IssueTokenRequest::default()
+                    };
+                    let issued = oauth.issue_token(issue).await.unwrap().into_inner();
+                    for secret in [secret.clone(), issued.access_token] {
+                        let resolved = credentials.resolve(ResolveRequest { secret }).await.unwrap().into_inner();
+                        verifier.verify(&resolved.access_token).await.unwrap();
+                        let signed_by = signed_by(&resolved.access_token);
+                        assert!(done.send((worker, signed_by)).is_ok());
+                    }
+                }
+            });
+        }
+        drop(done);
+        // Every worker has gone round twice.
+        let mut a_while = async || {
+            let (mut rounds, mut keys) = ([0; 4], std::collections::BTreeSet::new());
+            while rounds.iter().any(|round| *round < 4) {
+                let (worker, key): (usize, String) = progress.recv().await.expect("no worker fails");
+                rounds[worker] += 1;
+                keys.insert(key);
+            }
+            keys
+        };
+        let mut seen = a_while().await;
+        for _ in 0..2 {
+            assert_ne!(world.service.rotate_signing_key().await.unwrap(), Rotation::UnderWay);
+            // Through the takeover, and until the key before is gone.
+            for _ in 0..45 {
+                world.clock.advance(MINUTE * 2);
+                seen.extend(a_while().await);
+            }
+            assert_eq!(published(&world).await.len(), 1);
+        }
+        assert_eq!(seen.len(), 3, "three keys took their turn");
+        stop.send_replace(true);
+        while let Some(worker) = workers.join_next().await {
+            worker.unwrap();
+        }
     }
 
     async fn replicas_share_one_line_of_keys(fresh: &Fresh) {

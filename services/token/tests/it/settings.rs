@@ -2,8 +2,8 @@ use platform::auth::with_token;
 use platform::cache::Invalidation;
 use proto::common::v1::Dialect;
 use proto::token::v1::{
-    DeleteTenantRequest, DialectSetting, Limits, PinDialectRequest, PinDialectResponse, Settings, SettingsChange,
-    Tenant, TenantState, UpdateTenantRequest,
+    DeleteTenantRequest, DialectSetting, Limits, PinDialectRequest, PinDialectResponse, Settings,
+    SettingsChange, Tenant, TenantState, UpdateTenantRequest,
 };
 use serde_json::json;
 use tonic::{Code, Status};

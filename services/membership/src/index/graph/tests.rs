@@ -278,7 +278,8 @@ fn every_answer_is_that_of_brute_force_after_every_step() {
             compare(&model, &graph);
         }
         compare(&model, &model.built());
-        assert_eq!(graph.groups.member_bytes, graph.groups.members.iter().map(super::Set::bytes).sum());
+        let member_bytes: usize = graph.groups.members.iter().map(super::Set::bytes).sum();
+        assert_eq!(graph.groups.member_bytes, member_bytes);
         assert_eq!(graph.groups.nesting.bytes(), graph.groups.nesting.counted_bytes());
     }
 }
@@ -303,7 +304,9 @@ fn what_is_too_large_is_refused() {
     let mut chain = Builder::new(0, 0, 10_000_000);
     let id = |number: u128| Uuid::from_u128(1 << 64 | number);
     for number in 0..20_000 {
-        chain.group(&Group { id: id(number), display_name_key: number.to_string(), external_id: None }).unwrap();
+        chain
+            .group(&Group { id: id(number), display_name_key: number.to_string(), external_id: None })
+            .unwrap();
     }
     for number in 1..20_000 {
         chain.member(id(number - 1), id(number)).unwrap();

@@ -65,7 +65,8 @@ impl Authority {
                 "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
             ));
         }
-        let assertion = Unverified::parse(grant.assertion.expose_secret()).ok_or(IssueError::InvalidClient)?;
+        let assertion =
+            Unverified::parse(grant.assertion.expose_secret()).ok_or(IssueError::InvalidClient)?;
         let own = own_client(assertion.claims());
         let id = match own {
             Some(id) => id,
@@ -90,7 +91,8 @@ impl Authority {
     }
 
     async fn federated_client(&self, claims: &Claims) -> Result<ClientId, IssueError> {
-        let (Some(issuer), [audience], Some(subject)) = (&claims.iss, claims.aud.as_slice(), &claims.sub) else {
+        let (Some(issuer), [audience], Some(subject)) = (&claims.iss, claims.aud.as_slice(), &claims.sub)
+        else {
             return Err(IssueError::InvalidClient);
         };
         let (issuer, audience, subject) = (issuer.clone(), audience.clone(), subject.clone());
@@ -138,10 +140,14 @@ fn own_client(claims: &Claims) -> Option<ClientId> {
 /// Checks the claims of `private_key_jwt` once its signature is proven, so that the client may be told what is wrong.
 fn check_own(claims: &Claims, audiences: &[String], now: Timestamp) -> Result<Once, &'static str> {
     if audiences.is_empty() {
-        return Err("this server does not know its own URL, so no aud can be right: its operator must set gateway.public_url");
+        return Err(
+            "this server does not know its own URL, so no aud can be right: its operator must set gateway.public_url",
+        );
     }
     if !claims.aud.iter().any(|audience| audiences.contains(audience)) {
-        return Err("its aud must be this server's issuer or the URL of its token endpoint, as its metadata show them");
+        return Err(
+            "its aud must be this server's issuer or the URL of its token endpoint, as its metadata show them",
+        );
     }
     let end = claims.good_at(now).map_err(|wrong| match wrong {
         "exp is missing" => "its exp is missing",

@@ -43,11 +43,7 @@ impl Authority {
     /// # Errors
     /// `InvalidValue` for a name, scope, key or federation that cannot be, `Uniqueness` for a name or federation that is
     /// taken, `NotFound` and `Conflict` for a tenant that is gone or going.
-    pub async fn create_client(
-        &self,
-        new: NewClient,
-        deed: Deed,
-    ) -> Result<(Client, Option<SecretString>)> {
+    pub async fn create_client(&self, new: NewClient, deed: Deed) -> Result<(Client, Option<SecretString>)> {
         let NewClient { name: text, tenant, scopes, jwks, federation } = new;
         let name = Name::parse(&text)?;
         let scopes = grantable(&scopes, tenant)?;
@@ -99,10 +95,11 @@ impl Authority {
         overlap_s: i64,
         deed: Deed,
     ) -> Result<(Client, SecretString)> {
-        let overlap = u64::try_from(overlap_s).ok().filter(|_| overlap_s <= MAX_OVERLAP_S).ok_or_else(|| {
-            let detail = format!("overlap_s must be between 0 and {MAX_OVERLAP_S} (90 days)");
-            Error::invalid_value(detail).with_attribute("overlap_s")
-        })?;
+        let overlap =
+            u64::try_from(overlap_s).ok().filter(|_| overlap_s <= MAX_OVERLAP_S).ok_or_else(|| {
+                let detail = format!("overlap_s must be between 0 and {MAX_OVERLAP_S} (90 days)");
+                Error::invalid_value(detail).with_attribute("overlap_s")
+            })?;
         let (secret, hash) = secret::mint(Kind::Client, id.uuid())?;
         let earlier_end = deed.at.plus(Duration::from_secs(overlap));
         let client = self.store.rotate_client_secret(id, hash, earlier_end, deed).await?;

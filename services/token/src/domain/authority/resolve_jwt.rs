@@ -92,7 +92,8 @@ impl Authority {
     async fn trusted_bearer(&self, token: &Unverified<'_>) -> Result<Bearer> {
         let claims = token.claims();
         let found = self.store.find_issuer(claims).await?;
-        let (issuer, tenant) = found.ok_or_else(|| not_let_in("no tenant trusts its issuer for these claims"))?;
+        let (issuer, tenant) =
+            found.ok_or_else(|| not_let_in("no tenant trusts its issuer for these claims"))?;
         if !tenant.takes_scim() {
             return Err(not_let_in("its tenant does not take SCIM"));
         }

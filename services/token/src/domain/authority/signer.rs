@@ -9,10 +9,10 @@ use tokio::sync::Mutex;
 use platform::auth::{
     ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, EVERY_TENANT, ISSUER, SCIM_AUDIENCE, SCIM_TOKEN_TTL_S, Scope,
 };
-use serde::{Deserialize, Serialize};
 use platform::clock::{Clock, Timestamp};
 use platform::ids::TenantId;
 use platform::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::cipher::SecretKey;
 use crate::domain::client::{Client, join};
@@ -22,6 +22,10 @@ use crate::store::{Deed, Store};
 
 /// Keys are read again this often, so that every replica sees a new one long before it signs (`keys::LEAD`).
 const REREAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Who was let in in the last second must not be refused by a service behind the gateway; and the gateway uses no token in the last
+/// ten seconds of its life. That nobody is let in later is the gateway's matter, which is told when the bearer token ends.
+const ON_THE_WAY_S: i64 = 15;
 
 /// See the module.
 pub(super) struct Signer {
@@ -99,7 +103,7 @@ impl Signer {
         Ok(self.loaded().await?.ring.published(self.clock.now()))
     }
 
-    /// An access token for `subject`, and its expiry: five minutes, or the end of what it was given for.
+    /// An access token for `subject`, and its expiry: five minutes, or shortly after the end of what it was given for.
     pub(super) async fn access_token(
         &self,
         subject: String,
@@ -112,7 +116,7 @@ impl Signer {
         claims.tenant = tenant.map_or(claims.tenant, |tenant| tenant.to_string());
         claims.scope = join(scopes);
         if let Some(end) = not_beyond {
-            claims.exp = claims.exp.min(end.seconds());
+            claims.exp = claims.exp.min(end.seconds() + ON_THE_WAY_S);
         }
         let exp = claims.exp;
         Ok((loaded.signing.sign(&claims)?, Timestamp::from_micros(exp.saturating_mul(1_000_000))))
