@@ -67,6 +67,10 @@ fn difference(before: &Value, after: &Value) -> Vec<String> {
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
+    // Nothing before and nothing after is no difference.
+    names.retain(|name| {
+        [before.get(*name), after.get(*name)].into_iter().flatten().any(|value| !value.is_null())
+    });
     let show = |value: Option<&Value>| {
         value.filter(|value| !value.is_null()).map_or("-".to_owned(), Value::to_string)
     };
@@ -82,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_difference_names_what_was_and_what_is() {
-        let lines = difference(&json!({"groups": true}), &json!({"groups": false, "label": "x"}));
+        let lines =
+            difference(&json!({"groups": true}), &json!({"groups": false, "label": "x", "end": null}));
         assert_eq!(lines, ["groups: true -> false", "label: - -> \"x\""]);
         assert!(difference(&Value::Null, &Value::Null).is_empty());
     }
