@@ -21,7 +21,21 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("membership", &["platform", "proto", "scim"]),
     ("token", &["platform", "proto", "scim"]),
     ("gateway", &["platform", "proto", "scim"]),
-    ("rollcall", &["gateway", "identity", "journal", "membership", "migrations", "platform", "proto", "scim", "token"]),
+    (
+        "rollcall",
+        &[
+            "gateway",
+            "identity",
+            "journal",
+            "membership",
+            "migrations",
+            "platform",
+            "proto",
+            "rollcall-client",
+            "scim",
+            "token",
+        ],
+    ),
     ("testkit", &["migrations", "platform", "proto"]),
 ];
 

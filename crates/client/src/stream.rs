@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-use futures::stream::try_unfold;
+use futures::StreamExt;
+use futures::stream::{BoxStream, try_unfold};
 use proto::membership::v1::{
     GroupMember, GroupRef, ListGroupMembersRequest, ListGroupMembersResponse, WatchRequest, WatchResponse,
 };
@@ -18,7 +18,7 @@ const TRIES: u32 = 5;
 
 impl Client {
     /// The users in the group and in groups nested in it, ordered by id, in runs. Complete when it ends without an error.
-    pub fn members_of(&self, group: GroupRef) -> impl Stream<Item = Result<Vec<GroupMember>, Error>> + Send {
+    pub fn members_of(&self, group: GroupRef) -> BoxStream<'static, Result<Vec<GroupMember>, Error>> {
         let start = Members { client: self.clone(), group, cursor: String::new(), open: None };
         try_unfold(start, |mut members| async move {
             let mut pause = FIRST_PAUSE;
@@ -38,6 +38,7 @@ impl Client {
                 Err(error) => Err(error),
             }
         })
+        .boxed()
     }
 
     /// Everything of the tenant, and then every change of it, in order and without a gap, for as long as it is polled; goes on
@@ -46,10 +47,7 @@ impl Client {
     ///
     /// Ends with [`Error::Status`] of `OUT_OF_RANGE` when the log no longer keeps the cursor: start again with an empty one.
     /// Ends with [`Error::Unavailable`] when the connection is lost within the snapshot, which can only be taken as a whole.
-    pub fn watch(
-        &self,
-        after_cursor: impl Into<String>,
-    ) -> impl Stream<Item = Result<WatchResponse, Error>> + Send {
+    pub fn watch(&self, after_cursor: impl Into<String>) -> BoxStream<'static, Result<WatchResponse, Error>> {
         let start =
             Watching { client: self.clone(), cursor: after_cursor.into(), in_snapshot: false, open: None };
         try_unfold(start, |mut watching| async move {
@@ -65,6 +63,7 @@ impl Client {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         })
+        .boxed()
     }
 
     /// A request with a token, without a deadline: a stream takes as long as its reader.

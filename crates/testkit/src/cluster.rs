@@ -85,8 +85,11 @@ impl Cluster {
         for (role, replica, serves, ops) in addresses {
             let own = dir.path().join(format!("{role}-{replica}"));
             std::fs::create_dir(&own)?;
-            let command: [OsString; 8] = [
-                "env".into(),
+            let mut command: Vec<OsString> = vec!["env".into()];
+            // What the tests were started with is no setting of these.
+            let foreign = std::env::vars().filter(|(name, _)| name.starts_with("ROLLCALL_"));
+            command.extend(foreign.map(|(name, _)| format!("--unset={name}").into()));
+            command.extend([
                 format!("ROLLCALL_LISTEN__HTTP={serves}").into(),
                 format!("ROLLCALL_LISTEN__GRPC={serves}").into(),
                 format!("ROLLCALL_LISTEN__OPS={ops}").into(),
@@ -94,7 +97,7 @@ impl Cluster {
                 role.into(),
                 "--config".into(),
                 config.clone().into(),
-            ];
+            ]);
             let command: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
             let process = Mutex::new(Process::start(&own, &command, None)?);
             members.push(Member { role, replica, process, serves, ops });

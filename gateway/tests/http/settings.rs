@@ -87,8 +87,7 @@ async fn a_tenant_without_groups_hears_nothing_of_them() {
     let filter = "/scim/v2/Users?filter=groups.value+eq+%22a%22";
     assert_refused(&fixture.send("GET", filter, "").await, "groups");
 
-    let create_only =
-        with(Settings { groups: false, user_update: false, user_delete: false, ..ALL });
+    let create_only = with(Settings { groups: false, user_update: false, user_delete: false, ..ALL });
     let config = create_only.send("GET", "/scim/v2/ServiceProviderConfig", "").await.json();
     assert_eq!(config["patch"]["supported"], false);
 }

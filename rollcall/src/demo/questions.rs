@@ -1,14 +1,10 @@
-//! Membership questions over gRPC, asked as an internal service would: a token by client credentials, then calls.
+//! Membership questions over gRPC, asked as an internal service would: with the crate `rollcall-client`.
 
 use std::time::Instant;
 
 use anyhow::Context;
-use platform::auth;
-use proto::membership::v1::memberships_client::MembershipsClient;
-use proto::membership::v1::{
-    CheckRequest, GroupRef, ListGroupMembersRequest, ListUserGroupsRequest, UserRef, group_ref, user_ref,
-};
-use serde_json::Value;
+use futures::TryStreamExt;
+use rollcall_client::{Client, Config, group, user};
 
 use super::entra::Directory;
 use super::say;
@@ -16,59 +12,31 @@ use crate::cli::client::Created;
 use crate::standalone::Server;
 
 pub(super) async fn ask(server: &Server, client: &Created, directory: &Directory) -> anyhow::Result<()> {
-    let token = access_token(server, client).await?;
-    let channel = tonic::transport::Endpoint::from_shared(server.grpc_url().to_owned())?.connect().await?;
-    let mut memberships = MembershipsClient::new(channel);
+    let secret = client.client_secret.clone().context("the client was made without a secret")?;
+    let config = Config::new(server.http_url(), server.grpc_url(), client.client_id.clone(), secret);
+    let rollcall = Client::new(config)?;
 
     say("\nAn internal service asks rollcall.membership.v1 over gRPC:");
     let somebody = &directory.user_names[directory.user_names.len() / 2];
     let last_group = directory.group_names.len() - 1;
-    for group in [&directory.group_names[0], &directory.group_names[last_group]] {
-        let request =
-            CheckRequest { user: Some(user(somebody)), group: Some(named(group)), ..Default::default() };
+    for name in [&directory.group_names[0], &directory.group_names[last_group]] {
         let asked = Instant::now();
-        let answer = memberships.check(auth::with_token(request, &token)?).await?.into_inner();
-        let verdict = if answer.member { "yes" } else { "no" };
-        say(&format!("  Is {somebody} in \"{group}\"?  {verdict}  ({})", took(asked)));
+        let member = rollcall.check(user::name(somebody), group::name(name)).await?;
+        let verdict = if member { "yes" } else { "no" };
+        say(&format!("  Is {somebody} in \"{name}\"?  {verdict}  ({})", took(asked)));
     }
 
-    let request = ListUserGroupsRequest { user: Some(user(somebody)), ..Default::default() };
     let asked = Instant::now();
-    let answer = memberships.list_user_groups(auth::with_token(request, &token)?).await?.into_inner();
-    let names: Vec<_> = answer.groups.iter().map(|group| group.display_name.as_str()).collect();
+    let groups = rollcall.groups_of(user::name(somebody)).await?;
+    let names: Vec<_> = groups.iter().map(|group| group.display_name.as_str()).collect();
     say(&format!("  Which groups is {somebody} in?  {}  ({})", names.join(", "), took(asked)));
 
-    let request =
-        ListGroupMembersRequest { group: Some(named(&directory.group_names[0])), ..Default::default() };
+    let name = &directory.group_names[0];
     let asked = Instant::now();
-    let mut stream = memberships.list_group_members(auth::with_token(request, &token)?).await?.into_inner();
-    let mut count = 0;
-    while let Some(run) = stream.message().await? {
-        count += run.members.len();
-    }
-    say(&format!("  How many are in \"{}\"?  {count}  ({})", directory.group_names[0], took(asked)));
+    let count =
+        rollcall.members_of(group::name(name)).try_fold(0, async |count, run| Ok(count + run.len())).await?;
+    say(&format!("  How many are in \"{name}\"?  {count}  ({})", took(asked)));
     Ok(())
-}
-
-async fn access_token(server: &Server, client: &Created) -> anyhow::Result<String> {
-    let answer: Value = reqwest::Client::new()
-        .post(format!("{}/oauth2/token", server.http_url()))
-        .basic_auth(&client.client_id, client.client_secret.as_deref())
-        .form(&[("grant_type", "client_credentials"), ("scope", "memberships:read")])
-        .send()
-        .await?
-        .error_for_status()?
-        .json()
-        .await?;
-    Ok(answer["access_token"].as_str().context("the token endpoint gave no access_token")?.to_owned())
-}
-
-fn user(user_name: &str) -> UserRef {
-    UserRef { r#ref: Some(user_ref::Ref::UserName(user_name.to_owned())) }
-}
-
-fn named(display_name: &str) -> GroupRef {
-    GroupRef { r#ref: Some(group_ref::Ref::DisplayName(display_name.to_owned())) }
 }
 
 fn took(since: Instant) -> String {

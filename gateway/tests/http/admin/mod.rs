@@ -6,6 +6,7 @@ mod export;
 mod idempotency;
 mod openapi;
 mod users;
+mod verify;
 
 use gateway::Config;
 use http::StatusCode;

@@ -160,8 +160,9 @@ impl identity::tenant_data_server::TenantData for Fake {
         let thing = |kind: &str, json: &str| {
             Ok(identity::ExportTenantResponse { kind: kind.to_owned(), json: json.to_owned().into() })
         };
-        let mut things = vec![thing("team", r#"{"slug":"sales"}"#), thing("user", r#"{"userName":"anna"}"#)];
-        things.extend((0..2000).map(|index| thing("user", &format!(r#"{{"userName":"user{index}"}}"#))));
+        let mut things =
+            vec![thing("team", r#"{"slug":"sales"}"#), thing("user", r#"{"id":"a","userName":"anna"}"#)];
+        things.extend((0..2000).map(|index| thing("user", &format!(r#"{{"id":"{index}","userName":"u"}}"#))));
         if self.0.break_after.lock().unwrap().is_some() {
             things.push(Err(Status::unavailable("gone")));
         }

@@ -162,3 +162,29 @@ impl membership::tenant_data_server::TenantData for Fake {
         Ok(Response::new(stream::iter(things).boxed()))
     }
 }
+
+#[tonic::async_trait]
+impl membership::maintenance_server::Maintenance for Fake {
+    /// One difference in each run.
+    async fn verify_tenant(
+        &self,
+        request: Request<membership::VerifyTenantRequest>,
+    ) -> Reply<membership::VerifyTenantResponse> {
+        let is_last = request.get_ref().is_last;
+        self.take("VerifyTenant", request)?;
+        let difference = membership::Difference {
+            what: "user.missing".into(),
+            id: USER.into(),
+            group_id: String::new(),
+            detail: "the projection has no such user".into(),
+        };
+        Ok(Response::new(membership::VerifyTenantResponse {
+            since: "7.7".into(),
+            groups: i64::from(is_last),
+            memberships: i64::from(is_last) * 2,
+            index_compared: is_last,
+            differences: vec![difference],
+            truncated: false,
+        }))
+    }
+}

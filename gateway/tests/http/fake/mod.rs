@@ -317,6 +317,7 @@ impl Fake {
         transport(
             Routes::new(membership::groups_server::GroupsServer::new(self.clone()))
                 .add_service(membership::projection_server::ProjectionServer::new(self.clone()))
+                .add_service(membership::maintenance_server::MaintenanceServer::new(self.clone()))
                 .add_service(membership::tenant_data_server::TenantDataServer::new(self.clone())),
         )
     }
