@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::StatusCode;
 use platform::metrics;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -43,6 +44,9 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     span.record("http.response.status_code", status);
     let took = started.elapsed();
     metrics::metrics().http_request(&method, &route, response.status(), took);
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        metrics::metrics().rate_limited();
+    }
     let took_ms = took.as_secs_f64() * 1000.0;
     let _entered = span.enter();
     // Probes come every few seconds for ever.

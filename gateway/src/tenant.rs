@@ -17,6 +17,7 @@ use platform::auth::{self, Scope};
 use platform::cache::{Invalidation, Invalidations};
 use platform::clock::{Clock, Timestamp};
 use platform::ids::TenantId;
+use platform::metrics::metrics;
 use platform::redis::{Looked, MEMORY_WITHOUT_REDIS, Redis, SharedCache, Ticket};
 use platform::transport::Transport;
 use prost::Message as _;
@@ -268,6 +269,7 @@ impl Sessions {
         let now = self.clock.now();
         let stale = |entry: &Entry| entry.good_until <= now;
         let entry = self.entries.entry(key).or_insert_with_if(self.look_up(secret), stale).await;
+        metrics().context_cache(!entry.is_fresh());
         Ok(entry.into_value().outcome?)
     }
 

@@ -21,7 +21,7 @@ use testkit::server::Tenant;
 
 const TENANTS: usize = 6;
 /// Each phase of trouble goes on until this many more steps were made, by all tenants together.
-const STEPS_PER_PHASE: u64 = 60;
+const STEPS_PER_PHASE: u64 = 40;
 /// A step that is not through after this long is lost for good.
 const PATIENCE: Duration = Duration::from_secs(30);
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";

@@ -24,6 +24,7 @@ pub mod error;
 pub mod fairness;
 pub mod ids;
 pub mod metrics;
+mod process;
 pub mod redis;
 pub mod server;
 pub mod telemetry;

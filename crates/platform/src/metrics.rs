@@ -33,6 +33,8 @@ struct Instruments {
     redis_up: Gauge<u64>,
     redis_fallbacks: Counter<u64>,
     shared_cache: Counter<u64>,
+    context_cache: Counter<u64>,
+    rate_limited: Counter<u64>,
     provisioning_log_dropped: Counter<u64>,
 }
 
@@ -72,7 +74,9 @@ impl Metrics {
             }
         }
         let provider = builder.build();
-        let instruments = Instruments::new(provider.meter("rollcall"));
+        let meter = provider.meter("rollcall");
+        crate::process::observe(&meter);
+        let instruments = Instruments::new(meter);
         Self { registry, provider: Some(provider), instruments: Some(instruments) }
     }
 
@@ -107,6 +111,42 @@ impl Metrics {
             .u64_observable_gauge(name)
             .with_description(description)
             .with_callback(move |observer| observer.observe(read(), &labels))
+            .build();
+    }
+
+    /// As [`Metrics::observe`], of what only grows; Prometheus is told of it as `…_total`.
+    pub fn observe_total(
+        &self,
+        name: &'static str,
+        description: &'static str,
+        labels: &[(&'static str, String)],
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let Some(instruments) = &self.instruments else { return };
+        let labels: Vec<KeyValue> =
+            labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+        instruments
+            .meter
+            .u64_observable_counter(name)
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(read(), &labels))
+            .build();
+    }
+
+    /// As [`Metrics::observe`], of a time; Prometheus is told of it in seconds, as `…_seconds`.
+    pub fn observe_seconds(
+        &self,
+        name: &'static str,
+        description: &'static str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        let Some(instruments) = &self.instruments else { return };
+        instruments
+            .meter
+            .f64_observable_gauge(name)
+            .with_unit("s")
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(read(), &[]))
             .build();
     }
 
@@ -163,6 +203,21 @@ impl Metrics {
         if let Some(instruments) = &self.instruments {
             let outcome = if hit { "hit" } else { "miss" };
             instruments.shared_cache.add(1, &[KeyValue::new("outcome", outcome)]);
+        }
+    }
+
+    /// One bearer token that this gateway was shown: whether it remembered what that stands for.
+    pub fn context_cache(&self, hit: bool) {
+        if let Some(instruments) = &self.instruments {
+            let outcome = if hit { "hit" } else { "miss" };
+            instruments.context_cache.add(1, &[KeyValue::new("outcome", outcome)]);
+        }
+    }
+
+    /// One request refused because its tenant asked too much.
+    pub fn rate_limited(&self) {
+        if let Some(instruments) = &self.instruments {
+            instruments.rate_limited.add(1, &[]);
         }
     }
 
@@ -235,6 +290,14 @@ impl Instruments {
             shared_cache: count(
                 "rollcall.shared_cache.requests",
                 "Questions to the cache of resolved tokens that gateways share, by outcome.",
+            ),
+            context_cache: count(
+                "rollcall.context_cache.requests",
+                "Bearer tokens shown to this gateway, by whether it remembered what they stand for.",
+            ),
+            rate_limited: count(
+                "rollcall.rate_limited",
+                "Requests refused because their tenant asked too much (429).",
             ),
             provisioning_log_dropped: count(
                 "rollcall.provisioning_log.dropped",

@@ -6,6 +6,7 @@
 //! * [`server`]: `rollcall standalone` as a process, with tenants on it.
 //! * [`client`], [`memberships`]: a plain SCIM client, and one that asks membership questions over gRPC.
 //! * [`issuer`]: an OpenID Connect issuer that signs whatever a test wants, and can be slow, down or lying.
+//! * [`tokens`]: access tokens for a service that a test serves alone.
 //! * [`transcript`]: golden transcripts of identity providers, played over HTTP.
 //!
 //! A store test, whole file:
@@ -41,6 +42,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod server;
+pub mod tokens;
 pub mod transcript;
 
 /// A client without a user agent, redirects or proxies. One per test: its connections belong to the test's runtime.

@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut events = super::pages(&client, "/audit", "events", &query, arguments.limit).await?;
+    let mut events: Vec<Value> = super::pages(&client, "/audit", "events", &query, arguments.limit).await?;
     if arguments.json {
         return table::json(&json!({ "events": events }));
     }

@@ -109,13 +109,6 @@ struct Client {
     created_at: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    clients: Vec<Client>,
-    #[serde(default)]
-    next_page_token: String,
-}
-
 pub(crate) async fn create(
     client: &AdminClient,
     name: &str,
@@ -164,16 +157,7 @@ fn show(created: &Created, as_json: bool) -> anyhow::Result<()> {
 }
 
 async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {
-    let mut clients = Vec::new();
-    let mut token = String::new();
-    loop {
-        let page: Page = client.get("/clients", &[("page_token", &token)]).await?;
-        clients.extend(page.clients);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        token = page.next_page_token;
-    }
+    let clients: Vec<Client> = super::pages(client, "/clients", "clients", &[], usize::MAX).await?;
     if as_json {
         return table::json(&json!({ "clients": clients }));
     }

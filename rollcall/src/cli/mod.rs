@@ -17,28 +17,32 @@ mod table;
 pub(crate) mod team;
 pub(crate) mod tenant;
 pub(crate) mod user;
+pub(crate) mod verify;
 
+use anyhow::Context;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::admin_client::AdminClient;
 
 /// The first `limit` entries of a list of the admin API, page after page.
-async fn pages(
+async fn pages<T: DeserializeOwned>(
     client: &AdminClient,
     path: &str,
     list: &str,
     query: &[(&str, &str)],
     limit: usize,
-) -> anyhow::Result<Vec<Value>> {
+) -> anyhow::Result<Vec<T>> {
     let mut found = Vec::new();
     let mut token = String::new();
     loop {
         let mut query = query.to_vec();
         query.push(("page_token", &token));
         let mut page: Value = client.get(path, &query).await?;
-        if let Value::Array(entries) = page[list].take() {
-            found.extend(entries);
-        }
+        let entries: Vec<T> = serde_json::from_value(page[list].take()).with_context(|| {
+            format!("`{list}` of the server's answer to GET {path} is not what this version expects")
+        })?;
+        found.extend(entries);
         let next = table::text(&page["next_page_token"]);
         if next.is_empty() || found.len() >= limit {
             found.truncate(limit);
@@ -47,4 +51,3 @@ async fn pages(
         token = next;
     }
 }
-pub(crate) mod verify;

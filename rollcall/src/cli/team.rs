@@ -60,13 +60,6 @@ struct Team {
     updated_at: String,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    teams: Vec<Team>,
-    #[serde(default)]
-    next_page_token: String,
-}
-
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Some(tenant) = &arguments.tenant else {
         anyhow::bail!("whose team? Pass --tenant NAME");
@@ -98,16 +91,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn list(client: &AdminClient, path: &str, as_json: bool) -> anyhow::Result<()> {
-    let mut teams = Vec::new();
-    let mut token = String::new();
-    loop {
-        let page: Page = client.get(path, &[("page_token", &token)]).await?;
-        teams.extend(page.teams);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        token = page.next_page_token;
-    }
+    let teams: Vec<Team> = super::pages(client, path, "teams", &[], usize::MAX).await?;
     if as_json {
         return table::json(&json!({ "teams": teams }));
     }

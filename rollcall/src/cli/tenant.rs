@@ -113,13 +113,6 @@ struct Shown {
     base_url: String,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    tenants: Vec<Tenant>,
-    #[serde(default)]
-    next_page_token: String,
-}
-
 pub(crate) async fn create(client: &AdminClient, name: &str, preset: &str) -> anyhow::Result<Created> {
     client.post("/tenants", &json!({ "name": name, "preset": preset })).await
 }
@@ -196,24 +189,12 @@ fn show(found: &Shown, as_json: bool) -> anyhow::Result<()> {
 
 /// The names of all tenants.
 pub(super) async fn names(client: &AdminClient) -> anyhow::Result<Vec<String>> {
-    Ok(all(client).await?.into_iter().map(|tenant| tenant.name).collect())
-}
-
-async fn all(client: &AdminClient) -> anyhow::Result<Vec<Tenant>> {
-    let mut tenants = Vec::new();
-    let mut token = String::new();
-    loop {
-        let page: Page = client.get("/tenants", &[("page_token", &token)]).await?;
-        tenants.extend(page.tenants);
-        if page.next_page_token.is_empty() {
-            return Ok(tenants);
-        }
-        token = page.next_page_token;
-    }
+    let tenants: Vec<Tenant> = super::pages(client, "/tenants", "tenants", &[], usize::MAX).await?;
+    Ok(tenants.into_iter().map(|tenant| tenant.name).collect())
 }
 
 async fn list(client: &AdminClient, as_json: bool) -> anyhow::Result<()> {
-    let tenants = all(client).await?;
+    let tenants: Vec<Tenant> = super::pages(client, "/tenants", "tenants", &[], usize::MAX).await?;
     if as_json {
         return table::json(&json!({ "tenants": tenants }));
     }

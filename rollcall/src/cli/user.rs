@@ -124,7 +124,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             table::line(&format!("User {id} has the role {role}."));
         }
         Verb::Suspended => {
-            let found =
+            let found: Vec<Value> =
                 super::pages(&client, &format!("{tenant}/suspended-users"), "users", &[], usize::MAX).await?;
             if as_json {
                 return table::json(&json!({ "users": found }));

@@ -9,13 +9,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use platform::auth::{TokenSource, with_token};
 use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::db::changelog::{self, Position};
+use platform::metrics::metrics;
 use platform::transport::Transport;
 use platform::{Error, Result};
 use proto::identity::v1::changes_client::ChangesClient;
@@ -45,8 +47,9 @@ pub async fn follow(
     stop: CancellationToken,
 ) {
     let mut pause = FIRST_PAUSE;
+    let heard = Heard::observed();
     loop {
-        let session = watch(&db, &clock, changes.clone(), &tokens, &mut pause);
+        let session = watch(&db, &clock, changes.clone(), &tokens, &mut pause, &heard);
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
             outcome = session => outcome,
@@ -65,6 +68,35 @@ pub async fn follow(
     }
 }
 
+/// When something from identity's log was last applied, for the metrics. Identity sends a heartbeat at least every 10 s.
+#[derive(Clone)]
+struct Heard {
+    began: Instant,
+    /// Milliseconds since it began.
+    last: Arc<AtomicU64>,
+}
+
+impl Heard {
+    fn observed() -> Self {
+        let heard = Self { began: Instant::now(), last: Arc::default() };
+        let observed = heard.clone();
+        metrics().observe_seconds(
+            "rollcall.membership.follower.silence",
+            "Since when nothing of identity's change log was applied, heartbeats included.",
+            move || {
+                let last = Duration::from_millis(observed.last.load(Ordering::Relaxed));
+                observed.began.elapsed().saturating_sub(last).as_secs_f64()
+            },
+        );
+        heard
+    }
+
+    fn now(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+}
+
 /// One connection, until it ends. `pause` is reset by whatever arrives.
 async fn watch(
     db: &Database,
@@ -72,6 +104,7 @@ async fn watch(
     mut changes: ChangesClient<Transport>,
     tokens: &TokenSource,
     pause: &mut Duration,
+    heard: &Heard,
 ) -> Result<()> {
     let after_cursor = cursor(db).await?;
     // Before identity takes the place of its snapshot, if it sends one: who changes here from now on is newer than that.
@@ -109,6 +142,7 @@ async fn watch(
             None => run.apply(db, clock.now()).await?,
         }
         *pause = FIRST_PAUSE;
+        heard.now();
         if let Some(status) = failed {
             return Err(status.into());
         }

@@ -16,21 +16,24 @@ ca_file = "/run/rollcall/tls/ca.crt"
 cert_file = "/run/rollcall/tls/tls.crt"
 key_file = "/run/rollcall/tls/tls.key"
 {{- end }}
-{{- with .Values.publicUrl }}
 
 [gateway]
+# On the ops port, not for clients.
+metrics = false
+{{- with .Values.publicUrl }}
 public_url = {{ . | toJson }}
 {{- end }}
 {{- end }}
 
-{{/* The keys of the Secret that a component needs, with the setting that takes the file of each. */}}
+{{/* The keys of the Secret that a component needs, with the setting that takes the file of each. Of these the processes insist that
+they are there and not empty; the admin token, which may be taken away, comes by the environment instead. */}}
 {{- define "rollcall.secretFiles" -}}
 {{- $files := dict
-  "gateway" (dict "platform-secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE")
-  "identity" (dict "cursor-key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "identity-url" "ROLLCALL_DATABASE__URL_FILE")
-  "membership" (dict "cursor-key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "platform-secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "membership-url" "ROLLCALL_DATABASE__URL_FILE")
-  "token" (dict "key-encryption-key" "ROLLCALL_SECRETS__KEY_ENCRYPTION_KEY_FILE" "platform-secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "admin-token" "ROLLCALL_SECRETS__ADMIN_TOKEN_FILE" "token-url" "ROLLCALL_DATABASE__URL_FILE")
-  "journal" (dict "journal-url" "ROLLCALL_DATABASE__URL_FILE") -}}
+  "gateway" (dict "platform_secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE")
+  "identity" (dict "cursor_key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "identity_url" "ROLLCALL_DATABASE__IDENTITY__URL_FILE")
+  "membership" (dict "cursor_key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "platform_secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "membership_url" "ROLLCALL_DATABASE__MEMBERSHIP__URL_FILE")
+  "token" (dict "key_encryption_key" "ROLLCALL_SECRETS__KEY_ENCRYPTION_KEY_FILE" "platform_secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "token_url" "ROLLCALL_DATABASE__TOKEN__URL_FILE")
+  "journal" (dict "journal_url" "ROLLCALL_DATABASE__JOURNAL__URL_FILE") -}}
 {{- index $files . | toJson }}
 {{- end }}
 
@@ -52,7 +55,15 @@ public_url = {{ . | toJson }}
 {{- end }}
 {{- if include "rollcall.redisSecret" . }}
 - name: ROLLCALL_REDIS__URLS_FILE
-  value: /run/rollcall/redis/redis-urls
+  value: /run/rollcall/redis/redis_urls
+{{- end }}
+{{- if eq .component "token" }}
+- name: ROLLCALL_SECRETS__ADMIN_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "rollcall.secretName" .root }}
+      key: admin_token
+      optional: true
 {{- end }}
 {{- range $name, $value := merge (dict) (default (dict) (index .root.Values .component).env) .root.Values.env }}
 - name: {{ $name }}
@@ -98,8 +109,8 @@ public_url = {{ . | toJson }}
     secretName: {{ . }}
     defaultMode: 0440
     items:
-      - key: redis-urls
-        path: redis-urls
+      - key: redis_urls
+        path: redis_urls
 {{- end }}
 {{- with .root.Values.tls.existingSecret }}
 - name: tls

@@ -1,13 +1,7 @@
 //! An identity service in this process, and callers with tokens, as the gateway and internal services are.
 
-use std::pin::Pin;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::Service;
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use platform::auth::{ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, ISSUER, KeySource, Verifier, with_token};
+use platform::auth::with_token;
 use platform::clock::Clock;
 use platform::db::Database;
 use platform::db::cursor::Cursors;
@@ -26,45 +20,8 @@ use proto::identity::v1::users_client::UsersClient;
 use scim::ErrorKind;
 use serde_json::{Value, json};
 use testkit::db::Fresh;
-
-/// The key pair of RFC 8032, section 7.1, test 1.
-const SECRET: &str =
-    "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
-const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-
-fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-}
-
-struct Keys;
-
-impl KeySource for Keys {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
-        let x = URL_SAFE_NO_PAD.encode(bytes(PUBLIC));
-        let key =
-            json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
-        let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
-        Box::pin(async move { Ok(set) })
-    }
-}
-
-/// An access token as the token service would issue it.
-pub fn token(tenant: &str, scope: &str) -> String {
-    let now = Clock::system().now().seconds();
-    let claims = Claims {
-        iss: ISSUER.into(),
-        aud: AUDIENCE.into(),
-        sub: "test".into(),
-        tenant: tenant.into(),
-        scope: scope.into(),
-        iat: now,
-        exp: now + ACCESS_TOKEN_TTL_S,
-        jti: "test".into(),
-    };
-    let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = Some("test".into());
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&bytes(SECRET))).unwrap()
-}
+pub use testkit::tokens::access_token as token;
+use testkit::tokens::verifier;
 
 /// The service and one tenant.
 #[derive(Clone)]
@@ -90,7 +47,7 @@ pub fn service(db: Database, clock: Clock) -> Service {
 }
 
 pub fn transport(service: &Service) -> Transport {
-    in_process(platform::server::stack(service.routes(), Verifier::new(Keys, Clock::system())))
+    in_process(platform::server::stack(service.routes(), verifier()))
 }
 
 /// The same tenant through two services on one database. SQLite has one process, so both are the same there.

@@ -1,12 +1,8 @@
 //! A journal in this process, and callers with tokens, as the gateway is.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use journal::Service;
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use platform::Result;
-use platform::auth::{ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, ISSUER, KeySource, Verifier, with_token};
+use platform::auth::with_token;
 use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
 use platform::ids::{TenantId, new_uuid};
@@ -18,46 +14,8 @@ use proto::journal::v1::{
     PurgeTenantRequest,
 };
 use sea_orm::{ConnectionTrait, Statement};
-use serde_json::json;
-
-/// The key pair of RFC 8032, section 7.1, test 1.
-const SECRET: &str =
-    "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
-const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-
-fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-}
-
-struct Keys;
-
-impl KeySource for Keys {
-    fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
-        let x = URL_SAFE_NO_PAD.encode(bytes(PUBLIC));
-        let key =
-            json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
-        let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
-        Box::pin(async move { Ok(set) })
-    }
-}
-
-/// An access token as the token service would issue it.
-pub fn token(tenant: &str, scope: &str) -> String {
-    let now = Clock::system().now().seconds();
-    let claims = Claims {
-        iss: ISSUER.into(),
-        aud: AUDIENCE.into(),
-        sub: "test".into(),
-        tenant: tenant.into(),
-        scope: scope.into(),
-        iat: now,
-        exp: now + ACCESS_TOKEN_TTL_S,
-        jti: "test".into(),
-    };
-    let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = Some("test".into());
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&bytes(SECRET))).unwrap()
-}
+pub use testkit::tokens::access_token as token;
+use testkit::tokens::verifier;
 
 /// The service, its clients, one tenant, and a time that stands still.
 #[derive(Clone)]
@@ -78,8 +36,7 @@ pub const START: i64 = 1_790_000_000_000_000;
 pub fn app(db: Database) -> App {
     let clock = Clock::manual(Timestamp::from_micros(START));
     let service = Service::new(db, clock.clone());
-    let verifier = Verifier::new(Keys, Clock::system());
-    let transport = in_process(platform::server::stack(service.routes(), verifier));
+    let transport = in_process(platform::server::stack(service.routes(), verifier()));
     let token = token("*", "internal admin");
     App { service, transport, tenant: TenantId::new(&Clock::system()), clock, token }
 }

@@ -267,34 +267,41 @@ impl Index {
 
     /// Publishes its [`Status`] as metrics. Once for a process.
     pub fn observe(&self) {
-        let observe = |name, description, labels: &[(&'static str, String)], read: fn(&Status) -> u64| {
+        let gauge = |name, description, read: fn(&Status) -> u64| {
             let index = self.clone();
-            metrics().observe(name, description, labels, move || read(&index.status()));
+            metrics().observe(name, description, &[], move || read(&index.status()));
         };
-        let gauge = |name, description, read| observe(name, description, &[], read);
         gauge(
             "rollcall.membership.index.fed",
             "Whether the change log is followed (1) or the feed is lost (0).",
             |status| u64::from(status.is_fed),
         );
-        gauge(
-            "rollcall.membership.index.lag_ms",
-            "Since when the index is not known to be at the change log's end, milliseconds.",
-            |status| status.lag_ms,
+        let index = self.clone();
+        metrics().observe_seconds(
+            "rollcall.membership.index.lag",
+            "Since when the index is not known to be at the change log's end; infinite until it was.",
+            move || match index.status().lag_ms {
+                u64::MAX => f64::INFINITY,
+                lag => Duration::from_millis(lag).as_secs_f64(),
+            },
         );
         gauge("rollcall.membership.index.tenants", "Tenants in memory.", |status| status.tenants);
         gauge("rollcall.membership.index.bytes", "Bytes that they take.", |status| status.bytes);
-        gauge("rollcall.membership.index.loads", "Tenants loaded since the start.", |status| status.loads);
-        gauge("rollcall.membership.index.refusals", "Loads given up: no room, or no feed.", |status| {
+        let total = |name, description, labels: &[(&'static str, String)], read: fn(&Status) -> u64| {
+            let index = self.clone();
+            metrics().observe_total(name, description, labels, move || read(&index.status()));
+        };
+        total("rollcall.membership.index.loads", "Tenants loaded.", &[], |status| status.loads);
+        total("rollcall.membership.index.refusals", "Loads given up: no room, or no feed.", &[], |status| {
             status.refusals
         });
-        gauge("rollcall.membership.index.evictions", "Tenants that made room for others.", |status| {
+        total("rollcall.membership.index.evictions", "Tenants that made room for others.", &[], |status| {
             status.evictions
         });
-        let description = "Answers about memberships since the start, by where they came from.";
+        let description = "Answers about memberships, by where they came from.";
         let name = "rollcall.membership.answers";
-        observe(name, description, &[("source", "index".to_owned())], |status| status.from_index);
-        observe(name, description, &[("source", "database".to_owned())], |status| status.from_database);
+        total(name, description, &[("source", "index".to_owned())], |status| status.from_index);
+        total(name, description, &[("source", "database".to_owned())], |status| status.from_database);
     }
 
     fn slot(&self, tenant: TenantId) -> Option<Arc<Slot>> {

@@ -63,11 +63,11 @@ testkit::store_tests! {
             false
         };
         let (mut items, mut pairs) = (Vec::new(), Vec::new());
-        for user in 0..users.len() {
+        for (user, id) in users.iter().enumerate() {
             for _ in 0..4 {
                 let group = dice.roll(GROUPS);
                 pairs.push((user, group));
-                items.push(item(by_id(&users[user]), group_by_id(&groups[group])));
+                items.push(item(by_id(id), group_by_id(&groups[group])));
             }
         }
         for depth in [Depth::Transitive, Depth::Direct] {

@@ -25,7 +25,7 @@ testkit::store_tests! {
         let ids: Vec<&str> = users.iter().map(String::as_str).collect();
         let (all, few) = (app.group("All").await, app.group("Few").await);
         app.add(&all, &ids).await;
-        app.add(&few, &[&all, &ids[0], &user_id()]).await;
+        app.add(&few, &[&all, ids[0], &user_id()]).await;
 
         let items = export(&app).await.unwrap();
         let groups: Vec<_> = items.iter().filter(|(kind, _)| kind == "group").collect();

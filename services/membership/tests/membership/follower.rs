@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt, stream};
-use platform::auth::{TokenSource, Verifier};
+use platform::auth::TokenSource;
 use platform::clock::Clock;
 use platform::transport::in_process;
 use proto::identity::v1::changes_client::ChangesClient;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
-use crate::support::{Keys, app, token, user_id};
+use crate::support::{app, token, user_id};
 
 /// A log that gives a few changes per connection and then breaks off; it reports the cursors it was asked for.
 #[derive(Clone)]
@@ -58,10 +58,12 @@ impl Changes for BrokenLog {
     }
 }
 
+type Script = mpsc::Receiver<Result<WatchChangesResponse, Status>>;
+
 /// A log that says what the test tells it to.
 #[derive(Clone)]
 struct ScriptedLog {
-    answers: Arc<Mutex<Option<mpsc::Receiver<Result<WatchChangesResponse, Status>>>>>,
+    answers: Arc<Mutex<Option<Script>>>,
     asked: mpsc::UnboundedSender<String>,
 }
 
@@ -115,7 +117,7 @@ testkit::store_tests! {
         let log = BrokenLog { changes: Arc::new(Mutex::new(changes)), asked };
         let mut routes = RoutesBuilder::default();
         routes.add_service(ChangesServer::new(log.clone())).add_service(OAuthServer::new(Issuer));
-        let verifier = Verifier::new(Keys, Clock::system());
+        let verifier = testkit::tokens::verifier();
         let transport = in_process(platform::server::stack(routes.routes(), verifier));
         let follow = || {
             let stop = CancellationToken::new();
@@ -164,7 +166,7 @@ testkit::store_tests! {
         let scripted = ScriptedLog { answers: Arc::new(Mutex::new(Some(answers))), asked };
         let mut routes = RoutesBuilder::default();
         routes.add_service(ChangesServer::new(scripted)).add_service(OAuthServer::new(Issuer));
-        let verifier = Verifier::new(Keys, Clock::system());
+        let verifier = testkit::tokens::verifier();
         let transport = in_process(platform::server::stack(routes.routes(), verifier));
         let stop = CancellationToken::new();
         let tokens = TokenSource::client_credentials(transport.clone(), "membership", "s".into(), Clock::system());

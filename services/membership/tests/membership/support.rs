@@ -1,12 +1,8 @@
 //! A membership service in this process, and callers with tokens, as the gateway and internal services are.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::{StreamExt, TryStreamExt, stream};
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use membership::Service;
-use platform::auth::{ACCESS_TOKEN_TTL_S, AUDIENCE, Claims, ISSUER, KeySource, Verifier, with_token};
+use platform::auth::with_token;
 use platform::clock::Clock;
 use platform::db::Database;
 use platform::db::cursor::Cursors;
@@ -22,46 +18,9 @@ use proto::membership::v1::projection_client::ProjectionClient;
 use proto::membership::v1::tenant_data_client::TenantDataClient;
 use proto::membership::v1::{self as v1, get_group_response, group_ref, list_groups_response, user_ref};
 use serde_json::{Value, json};
+pub use testkit::tokens::access_token as token;
+use testkit::tokens::verifier;
 use tokio_util::sync::CancellationToken;
-
-/// The key pair of RFC 8032, section 7.1, test 1.
-const SECRET: &str =
-    "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
-const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-
-fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-}
-
-pub struct Keys;
-
-impl KeySource for Keys {
-    fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
-        let x = URL_SAFE_NO_PAD.encode(bytes(PUBLIC));
-        let key =
-            json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig" });
-        let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
-        Box::pin(async move { Ok(set) })
-    }
-}
-
-/// An access token as the token service would issue it.
-pub fn token(tenant: &str, scope: &str) -> String {
-    let now = Clock::system().now().seconds();
-    let claims = Claims {
-        iss: ISSUER.into(),
-        aud: AUDIENCE.into(),
-        sub: "test".into(),
-        tenant: tenant.into(),
-        scope: scope.into(),
-        iat: now,
-        exp: now + ACCESS_TOKEN_TTL_S,
-        jti: "test".into(),
-    };
-    let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = Some("test".into());
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&bytes(SECRET))).unwrap()
-}
 
 /// The service, its clients, and one tenant.
 #[derive(Clone)]
@@ -89,8 +48,7 @@ pub fn service(db: Database) -> Service {
 }
 
 pub fn app_of(service: &Service) -> App {
-    let verifier = Verifier::new(Keys, Clock::system());
-    let transport = in_process(platform::server::stack(service.routes(), verifier));
+    let transport = in_process(platform::server::stack(service.routes(), verifier()));
     App::of(transport)
 }
 

@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Condition, Expr, Query};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, SqlErr,
+    QueryOrder, QuerySelect, SqlErr, TryInsertResult,
 };
 use serde_json::Value;
 
@@ -91,11 +91,14 @@ impl Store {
                     }
                     let (id, facts) = (client.id.uuid(), (Value::Null, client.facts()));
                     let row = row(client, &name, Some(hash), true);
-                    clients::Entity::insert(row)
+                    // Another replica that starts at the same moment may be a little earlier: with the same client.
+                    let inserted = clients::Entity::insert(row)
+                        .on_conflict_do_nothing()
                         .exec_without_returning(txn)
-                        .await
-                        .map_err(|error| taken(error, "client"))?;
-                    deed.record_facts(txn, "client.created", None, (id, 1), facts).await?;
+                        .await?;
+                    if matches!(inserted, TryInsertResult::Inserted(_)) {
+                        deed.record_facts(txn, "client.created", None, (id, 1), facts).await?;
+                    }
                     Ok(earlier.map(|earlier| ClientId::from_uuid(earlier.id)))
                 })
             })
