@@ -84,7 +84,9 @@ impl Schemas {
         loop {
             match inbox.try_recv() {
                 // Of one tenant or of all: it is rare, and costs one question each.
-                Ok(Invalidation::Tenant(_) | Invalidation::Everything) | Err(TryRecvError::Lagged(_)) => self.entries.invalidate_all(),
+                Ok(Invalidation::Tenant(_) | Invalidation::Everything) | Err(TryRecvError::Lagged(_)) => {
+                    self.entries.invalidate_all()
+                }
                 Ok(Invalidation::Credential(_) | Invalidation::Client(_)) => continue,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }

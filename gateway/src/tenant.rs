@@ -23,9 +23,7 @@ use platform::transport::Transport;
 use prost::Message as _;
 use proto::common::v1::Dialect;
 use proto::token::v1::credentials_client::CredentialsClient;
-use proto::token::v1::{
-    DialectSetting, PinDialectRequest, ResolveRequest, ResolveResponse, TenantState,
-};
+use proto::token::v1::{DialectSetting, PinDialectRequest, ResolveRequest, ResolveResponse, TenantState};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -426,8 +424,10 @@ fn session(answer: ResolveResponse) -> Result<Session, platform::Error> {
 }
 
 fn provisioned(tenant: &proto::token::v1::Tenant) -> Result<Tenant, platform::Error> {
-    let id =
-        tenant.id.parse().map_err(|_| platform::Error::internal("the token service named a tenant without an id"))?;
+    let id = tenant
+        .id
+        .parse()
+        .map_err(|_| platform::Error::internal("the token service named a tenant without an id"))?;
     // No settings must not read as no restrictions.
     let settings = tenant
         .settings

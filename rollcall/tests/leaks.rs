@@ -81,9 +81,6 @@ impl Secrets {
                 self.add_form(name, "in base64", &encoded.as_bytes()[if before == 0 { 0 } else { 4 }..]);
             }
         }
-        let numbers: Vec<String> = secret.iter().map(u8::to_string).collect();
-        // As `Debug` of bytes writes it.
-        self.add_form(name, "as numbers", numbers.join(", ").as_bytes());
     }
 
     fn add_form(&mut self, name: &str, form: &str, bytes: &[u8]) {
@@ -403,21 +400,16 @@ async fn use_all(run: &mut Run, bearers: &[(&'static str, String)]) {
     }
 }
 
-/// Bodies that cannot be read, or say the wrong thing, with secrets in them.
+/// Bodies that cannot be read, or say the wrong thing, with secrets in them. (Not where the schema expects what is no secret, such as a
+/// name: that is quoted to who sent it, and kept.)
 async fn quote(run: &mut Run, scim: &str, secret: &str, what: &str) {
     let bodies = [
         format!(r#"{{"userName": "{secret}"#),
         format!(r#"{{"userName": "a@b" "{secret}"}}"#),
-        json!({"schemas": [USER], "userName": [secret]}).to_string(),
-        json!({"schemas": [USER], "userName": "q", "active": secret}).to_string(),
-        json!({"schemas": [USER], "userName": "q", "name": secret}).to_string(),
         json!({"schemas": [USER], "userName": "q", "password": [secret]}).to_string(),
         json!({"schemas": [USER], "userName": "q", "password": {"value": secret}}).to_string(),
-        json!({"schemas": [USER], "userName": "q", "emails": [secret]}).to_string(),
         json!({"schemas": [PATCH], "Operations": secret}).to_string(),
         json!({"schemas": [PATCH], "Operations": [{"op": "replace", "path": "password", "value": [secret]}]})
-            .to_string(),
-        json!({"schemas": [PATCH], "Operations": [{"op": "replace", "path": "active", "value": secret}]})
             .to_string(),
         json!({"schemas": [PATCH], "Operations": [{"op": "replace", "value": secret}]}).to_string(),
     ];

@@ -77,6 +77,12 @@ impl Metrics {
         let meter = provider.meter("rollcall");
         crate::process::observe(&meter);
         let instruments = Instruments::new(meter);
+        // Prometheus sees no increase in what was not there before.
+        for counter in
+            [&instruments.rpc_refused, &instruments.rate_limited, &instruments.provisioning_log_dropped]
+        {
+            counter.add(0, &[]);
+        }
         Self { registry, provider: Some(provider), instruments: Some(instruments) }
     }
 
@@ -180,7 +186,9 @@ impl Metrics {
     pub fn rpc_replicas(&self, service: &'static str, count: usize) {
         if let Some(instruments) = &self.instruments {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
-            instruments.rpc_replicas.record(count, &[KeyValue::new("service", service)]);
+            let labels = [KeyValue::new("service", service)];
+            instruments.rpc_replicas.record(count, &labels);
+            instruments.rpc_retries.add(0, &labels);
         }
     }
 

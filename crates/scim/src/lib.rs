@@ -23,8 +23,8 @@
 pub mod bulk;
 pub mod date;
 mod decode;
-mod difference;
 pub mod dialect;
+mod difference;
 pub mod discovery;
 mod error;
 pub mod filter;

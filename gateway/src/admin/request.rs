@@ -53,10 +53,18 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         let body = read_behind_token(app, request, BODY_LIMIT).await?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
         let value = serde_json::from_slice(body).map_err(|error| {
-            Error::new(ErrorKind::InvalidSyntax, format!("the body does not fit: {error}"))
+            let cause = without_text(&error.to_string());
+            Error::new(ErrorKind::InvalidSyntax, format!("the body does not fit: {cause}"))
         })?;
         Ok(Self(value))
     }
+}
+
+/// serde's `invalid type: string "…", expected …` without the text that was sent: in the wrong place it may be a secret.
+fn without_text(error: &str) -> String {
+    let before = error.find("string \"").map(|at| &error[..at + "string".len()]);
+    let after = error.rfind("\", expected ").map(|at| &error[at + 1..]);
+    before.zip(after).map_or_else(|| error.to_owned(), |(before, after)| format!("{before}{after}"))
 }
 
 /// Which page of a list.
@@ -117,4 +125,27 @@ pub(crate) fn micros(field: &str, text: &str) -> Result<i64> {
 /// As [`micros`]; 0 for none.
 pub(crate) fn micros_if_any(field: &str, text: Option<&str>) -> Result<i64> {
     text.map_or(Ok(0), |text| micros(field, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_not_quoted() {
+        let told = |body: &str| {
+            without_text(&serde_json::from_str::<BTreeMap<String, u8>>(body).unwrap_err().to_string())
+        };
+        let cases = [
+            (r#"{"a": "se\", expected cret"}"#, "invalid type: string, expected u8 at line 1"),
+            (r#""secret""#, "invalid type: string, expected a map at line 1"),
+            (r#"{"a": 1000}"#, "invalid value: integer `1000`, expected u8"),
+            ("{", "EOF while parsing an object"),
+        ];
+        for (body, beginning) in cases {
+            assert!(told(body).starts_with(beginning), "{body}: {}", told(body));
+        }
+    }
 }

@@ -182,7 +182,10 @@ fn show(found: &Shown, as_json: bool) -> anyhow::Result<()> {
     }
     print(std::slice::from_ref(&found.tenant));
     table::line(&format!("\nTenant URL  {}", found.base_url));
-    let Tenant { dialect, recognised, settings, .. } = &found.tenant;
+    let Tenant { dialect, recognised, settings, scim_enabled, .. } = &found.tenant;
+    if let Some(is_on) = scim_enabled {
+        table::line(&format!("SCIM        {}", if *is_on { "on" } else { "off" }));
+    }
     settings::print(dialect.as_deref().unwrap_or_default(), recognised.as_ref(), settings.as_ref());
     Ok(())
 }

@@ -21,14 +21,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// As fast as the answers come.
-    pub fn closed(callers: u64, longest: Duration) -> Self {
-        Self { callers, longest, most: u64::MAX, pace: None }
-    }
-
-    /// So many calls, as fast as the answers come.
-    pub fn calls(callers: u64, most: u64) -> Self {
-        Self { callers, longest: Duration::from_secs(600), most, pace: None }
+    /// As fast as the answers come, for so long or so many calls.
+    pub fn closed(callers: u64, longest: Duration, most: u64) -> Self {
+        Self { callers, longest, most, pace: None }
     }
 }
 

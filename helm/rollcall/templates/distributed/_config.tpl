@@ -88,6 +88,9 @@ they are there and not empty; the admin token, which may be taken away, comes by
   mountPath: /run/rollcall/tls
   readOnly: true
 {{- end }}
+{{- with .root.Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "rollcall.volumes" -}}
@@ -117,5 +120,8 @@ they are there and not empty; the admin token, which may be taken away, comes by
   secret:
     secretName: {{ . }}
     defaultMode: 0440
+{{- end }}
+{{- with .root.Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

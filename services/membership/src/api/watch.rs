@@ -156,6 +156,11 @@ impl Watch {
         let mut commits = self.store.commits();
         let mut last_sent = Instant::now();
         loop {
+            // Whether or not there is something to tell. A snapshot is told to its end: a large one outlasts a token.
+            if self.store.seconds() >= self.expires_at_s {
+                let detail = "the access token has expired: go on behind the last cursor with a new one";
+                return Err(Error::unavailable(detail).into());
+            }
             // Before reading: what is committed from here on wakes us below.
             commits.borrow_and_update();
             // Before the tenant's rows: when there are none behind it, the cursor may move here, so that a quiet tenant's
@@ -173,10 +178,6 @@ impl Watch {
             if last_sent.elapsed() >= HEARTBEAT {
                 self.send(position.to_string(), Event::Heartbeat(v1::Heartbeat {})).await?;
                 last_sent = Instant::now();
-            }
-            if self.store.seconds() >= self.expires_at_s {
-                let detail = "the access token has expired: go on behind the last cursor with a new one";
-                return Err(Error::unavailable(detail).into());
             }
             tokio::time::sleep(PAUSE).await;
             tokio::select! {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use platform::db::changelog::Record;
 use platform::ids::TenantId;
@@ -37,6 +38,10 @@ pub(super) struct Changes {
     containers: HashMap<Uuid, Vec<Uuid>>,
 }
 
+/// All tenants have one feed: the rows of one that were read together may take so long, and then it is out of the index for a
+/// while.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A change takes effect in steps, so that questions are answered in between.
 enum Step {
     Done,
@@ -60,6 +65,7 @@ pub(super) async fn to_slot(index: &Index, slot: &Arc<Slot>, records: Vec<Record
             }
         }
         Ok(Ok(Keep::Nothing)) => index.drop_slot(slot),
+        Ok(Ok(Keep::NothingForNow)) => index.refuse(slot, Refusal::Busy),
         Ok(Err(TooLarge)) => index.refuse(slot, Refusal::NoRoom),
         // A bug. It must cost this tenant its place, not the others their feed.
         Err(panicked) => index.refuse(slot, Refusal::Failed(Error::internal(panicked))),
@@ -72,16 +78,22 @@ enum Keep {
     Graph,
     /// The tenant is gone, or it is better loaded anew.
     Nothing,
+    /// It takes too long.
+    NothingForNow,
 }
 
 fn apply(slot: &Slot, changes: &Changes) -> Result<Keep, TooLarge> {
     let mut place = 0;
+    let began = Instant::now();
     loop {
+        if began.elapsed() > PATIENCE {
+            return Ok(Keep::NothingForNow);
+        }
         let mut state = write(&slot.state);
         let State::Ready(graph) = &mut *state else { return Ok(Keep::Graph) };
         let Some(next) = changes.apply_some(graph, place)? else {
             slot.bytes.store(graph.bytes(), Ordering::Relaxed);
-            let purged = changes.changes.iter().any(|(_, change)| *change == Change::TenantPurged);
+            let purged = changes.end_the_tenant();
             if graph.is_too_large() {
                 return Err(TooLarge);
             }
@@ -137,6 +149,11 @@ impl Changes {
         })
     }
 
+    /// Whether nothing is left of the tenant.
+    pub(super) fn end_the_tenant(&self) -> bool {
+        self.changes.iter().any(|(_, change)| *change == Change::TenantPurged)
+    }
+
     /// Applies all of them to a graph that nobody asks yet.
     pub(super) fn apply_all(&self, graph: &mut Graph) -> Result<(), TooLarge> {
         let mut place = 0;
@@ -146,14 +163,30 @@ impl Changes {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn of_members(changes: Vec<(Uuid, Change)>) -> Self {
+        Self { changes, users: HashMap::new(), groups: HashMap::new(), containers: HashMap::new() }
+    }
+
     /// Applies some from `place` on; where to go on, `None` at the end.
-    fn apply_some(&self, graph: &mut Graph, mut place: usize) -> Result<Option<usize>, TooLarge> {
+    pub(super) fn apply_some(&self, graph: &mut Graph, mut place: usize) -> Result<Option<usize>, TooLarge> {
         let mut ids = 0;
         while let Some((id, change)) = self.changes.get(place) {
-            if ids > AT_ONCE {
+            if ids >= AT_ONCE {
                 return Ok(Some(place));
             }
             ids += match change {
+                // What lies below the groups above changes, too: up to a tenth of a second each.
+                Change::MembersAdded(ids) | Change::MembersRemoved(ids)
+                    if ids.iter().any(|id| graph.has_group(*id)) =>
+                {
+                    AT_ONCE
+                }
+                Change::GroupCreated | Change::GroupUpdated
+                    if self.containers.get(id).is_some_and(|parents| !parents.is_empty()) =>
+                {
+                    AT_ONCE
+                }
                 Change::MembersAdded(ids) | Change::MembersRemoved(ids) => ids.len(),
                 Change::Emptied(_) | Change::GroupDeleted => AT_ONCE,
                 _ => 1,

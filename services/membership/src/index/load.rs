@@ -50,7 +50,11 @@ pub(super) async fn load(index: &Index, slot: &Arc<Slot>) -> Result<(), Refusal>
 }
 
 /// Applies what the feed kept, until there is nothing left.
-async fn catch_up(index: &Index, slot: &Arc<Slot>, mut graph: Box<Graph>) -> Result<Box<Graph>, Refusal> {
+pub(super) async fn catch_up(
+    index: &Index,
+    slot: &Arc<Slot>,
+    mut graph: Box<Graph>,
+) -> Result<Box<Graph>, Refusal> {
     loop {
         let waiting = match &mut *write(&slot.state) {
             State::Loading(waiting) => std::mem::take(waiting),
@@ -61,6 +65,11 @@ async fn catch_up(index: &Index, slot: &Arc<Slot>, mut graph: Box<Graph>) -> Res
         }
         let known = |id: Uuid| graph.has_user(id) || graph.has_group(id);
         let changes = Changes::read(&index.shared.store, slot.tenant, waiting, known).await?;
+        if changes.end_the_tenant() {
+            // Some of what the pages showed may be from before, and no row follows that would take it back.
+            index.drop_slot(slot);
+            return Ok(graph);
+        }
         graph = tokio::task::spawn_blocking(move || {
             changes.apply_all(&mut graph)?;
             if graph.is_too_large() { Err(TooLarge) } else { Ok(graph) }

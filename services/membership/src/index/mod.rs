@@ -23,7 +23,7 @@ mod set;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use platform::db::changelog::{Position, Record};
@@ -162,6 +162,8 @@ enum Refusal {
     Failed(platform::Error),
     /// The feed did not get to where the tables are, or left too much to catch up with.
     NotFed,
+    /// Its changes take so long to follow that the other tenants' would wait for them.
+    Busy,
 }
 
 impl From<TooLarge> for Refusal {
@@ -199,7 +201,7 @@ impl Index {
         // Before the graph is looked at: it may get ahead, never behind.
         let revision = self.shared.feed.position()?;
         let slot = self.slot(tenant)?;
-        let state = read(&slot.state);
+        let state = slot.state_now()?;
         let State::Ready(graph) = &*state else { return None };
         slot.used_at.store(self.shared.now(), Ordering::Relaxed);
         Some((question(graph), revision))
@@ -207,8 +209,7 @@ impl Index {
 
     /// Whether the tenant is in memory, and answers come from there.
     pub fn holds(&self, tenant: TenantId) -> bool {
-        let is_ready = |slot: Arc<Slot>| matches!(&*read(&slot.state), State::Ready(_));
-        self.shared.feed.position().is_some() && self.slot(tenant).is_some_and(is_ready)
+        self.shared.feed.position().is_some() && self.slot(tenant).is_some_and(|slot| slot.is_ready())
     }
 
     /// Begins to load the tenant, unless that is under way, was refused lately, or there is no feed.
@@ -259,7 +260,7 @@ impl Index {
             ..Status::default()
         };
         for slot in read(&shared.tenants).values() {
-            status.tenants += u64::from(matches!(&*read(&slot.state), State::Ready(_)));
+            status.tenants += u64::from(slot.is_ready());
             status.bytes += u64::try_from(slot.bytes.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
         }
         status
@@ -345,6 +346,10 @@ impl Index {
             Refusal::NotFed => tracing::warn!(
                 %tenant, "tenant {tenant} is not in the membership index: the change log is too far behind, or too busy"
             ),
+            Refusal::Busy => tracing::warn!(
+                %tenant, "the groups in groups of tenant {tenant} change faster than the membership index can follow: its questions \
+                 go to the database"
+            ),
             Refusal::Failed(error) => tracing::warn!(
                 %tenant, %error, cause = ?error.cause, "tenant {tenant} could not be loaded into the membership index: {error}"
             ),
@@ -366,9 +371,7 @@ impl Index {
             let latest = shared.now().saturating_sub(residence);
             let coldest = slots
                 .into_iter()
-                .filter(|other| {
-                    other.tenant != slot.tenant && matches!(&*read(&other.state), State::Ready(_))
-                })
+                .filter(|other| other.tenant != slot.tenant && other.is_ready())
                 .filter(|other| other.used_at.load(Ordering::Relaxed) <= latest)
                 .min_by_key(|other| other.used_at.load(Ordering::Relaxed));
             let Some(coldest) = coldest else { return Err(Refusal::NoRoom) };
@@ -405,13 +408,28 @@ impl Shared {
 }
 
 impl Slot {
+    /// Its state; `None` while a change is being made, which may take a while. Nobody who answers waits for that: it would
+    /// take a thread of the runtime away from all tenants, and the database has the answer too.
+    fn state_now(&self) -> Option<RwLockReadGuard<'_, State>> {
+        match self.state.try_read() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether it may be asked at this moment.
+    fn is_ready(&self) -> bool {
+        self.state_now().is_some_and(|state| matches!(&*state, State::Ready(_)))
+    }
+
     /// Whether another may take its place.
     fn is_vacant(&self) -> bool {
-        match &*read(&self.state) {
+        self.state_now().is_some_and(|state| match &*state {
             State::Loading(_) | State::Ready(_) => false,
             State::Refused(until) => *until <= Instant::now(),
             State::Gone => true,
-        }
+        })
     }
 
     /// Leaves its state for another that holds no graph.
@@ -432,3 +450,6 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

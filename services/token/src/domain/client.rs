@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::issuer::Federation;
 use super::jwk::KeySet;
+use super::tenant::Name;
 
 /// What a client made through the API may have for reading. `admin` and `internal` are for the platform's own clients only.
 const READING: [Scope; 2] = [Scope::MembershipsRead, Scope::DirectoryRead];
@@ -84,6 +85,20 @@ pub struct ProofChange {
 }
 
 impl Client {
+    /// A client of the platform itself, for every tenant, that has a secret.
+    pub(super) fn of_platform(id: ClientId, name: &Name, scopes: &[Scope], created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name: name.text().to_owned(),
+            tenant: None,
+            scopes: scopes.to_vec(),
+            proofs: Proofs { secret: true, ..Proofs::default() },
+            version: 1,
+            token_epoch: 0,
+            created_at,
+        }
+    }
+
     /// The client as it is after the change, one version on; the same version when nothing changes. A way of proving itself
     /// that is taken away takes its tokens for SCIM along.
     ///

@@ -128,8 +128,12 @@ fn material(jwk: &Map<String, Value>) -> Result<(Vec<Algorithm>, DecodingKey, Va
                 return Err("the curve of OKP keys is Ed25519".to_owned());
             }
             let x = required(jwk, "x")?;
-            if bytes(jwk, "x")?.len() != 32 {
+            let point = bytes(jwk, "x")?;
+            if point.len() != 32 {
                 return Err("its `x` must have 32 bytes".to_owned());
+            }
+            if is_weak(&point) {
+                return Err("its `x` is a point of small order, under which anybody can sign".to_owned());
             }
             let decoding =
                 DecodingKey::from_ed_components(x).map_err(|_| "it is no Ed25519 key".to_owned())?;
@@ -137,6 +141,29 @@ fn material(jwk: &Map<String, Value>) -> Result<(Vec<Algorithm>, DecodingKey, Va
         }
         _ => Err("its `kty` must be RSA, EC or OKP".to_owned()),
     }
+}
+
+/// Whether a point of Ed25519 is one of the eight of small order, in whatever encoding: the identity among them, for which a
+/// signature of zeros is good over anything.
+fn is_weak(point: &[u8]) -> bool {
+    /// Of y = 8th roots; little-endian, without the sign of x.
+    const ORDER_8: [[u8; 32]; 2] = [
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    let [first, middle @ .., last] = point else { return true };
+    let last = last & 0x7f;
+    // y = 0 and 1; and y = p - 1, p and p + 1, where p = 2^255 - 19.
+    let is_small = *first <= 1 && middle.iter().all(|byte| *byte == 0) && last == 0;
+    let is_near_p = (0xec..=0xee).contains(first) && middle.iter().all(|byte| *byte == 0xff) && last == 0x7f;
+    let is_order_8 = |y: &[u8; 32]| y[0] == *first && y[1..31] == *middle && y[31] == last;
+    is_small || is_near_p || ORDER_8.iter().any(is_order_8)
 }
 
 fn optional<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
@@ -286,6 +313,11 @@ mod tests {
             jwk[member] = value;
             jwk
         };
+        let identity = |sign: u8| {
+            let mut point = [0; 32];
+            (point[0], point[31]) = (1, sign);
+            point
+        };
         let ec = |crv: &str, len: usize| json!({"kty": "EC", "crv": crv, "x": b64(&vec![7; len]), "y": b64(&vec![7; len])});
         for (jwk, said) in [
             (json!("key"), "JSON object"),
@@ -310,6 +342,13 @@ mod tests {
             (ec("P-521", 66), "P-256 and P-384"),
             (ec("secp256k1", 32), "P-256 and P-384"),
             (json!({"kty": "OKP", "crv": "X25519", "x": b64(&[1; 32])}), "Ed25519"),
+            (json!({"kty": "OKP", "crv": "Ed25519", "x": b64(&[0; 32])}), "small order"),
+            (json!({"kty": "OKP", "crv": "Ed25519", "x": b64(&identity(0))}), "small order"),
+            (json!({"kty": "OKP", "crv": "Ed25519", "x": b64(&identity(0x80))}), "small order"),
+            (
+                json!({"kty": "OKP", "crv": "Ed25519", "x": "7f_______________________________________38"}),
+                "small order",
+            ),
         ] {
             let wrong = Key::read(&jwk).err().unwrap_or_else(|| panic!("{jwk} was taken"));
             assert!(wrong.contains(said) && !wrong.contains("c2VjcmV0"), "{jwk}: {wrong}");

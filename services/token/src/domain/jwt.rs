@@ -67,6 +67,13 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// No identifier has any, and PostgreSQL takes no NUL in a text that it is asked for.
+    fn have_control_characters(&self) -> bool {
+        let Self { iss, sub, aud, exp: _, nbf: _, iat: _, jti, tid, appid, azp } = self;
+        let texts = [iss, sub, jti, tid, appid, azp].into_iter().flatten().chain(aud);
+        texts.into_iter().any(|text| text.chars().any(char::is_control))
+    }
+
     /// Whether the audience is this one and no other: a token that is also for somebody else could have come from there.
     pub fn is_only_for(&self, audience: &str) -> bool {
         self.aud.len() == 1 && self.aud.first().is_some_and(|only| only == audience)
@@ -109,7 +116,11 @@ impl<'t> Unverified<'t> {
             return None;
         }
         let algorithm = algorithm(&header.alg)?;
-        Some(Self { input, signature, algorithm, kid: header.kid, payload, claims: read(payload)? })
+        let claims: Claims = read(payload)?;
+        if claims.have_control_characters() {
+            return None;
+        }
+        Some(Self { input, signature, algorithm, kid: header.kid, payload, claims })
     }
 
     /// Which key is said to have signed it.
@@ -134,7 +145,12 @@ impl<'t> Unverified<'t> {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    let json = URL_SAFE_NO_PAD.decode(part).ok()?;
+    // Serde would take an array for a struct, too: its members by their place.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(&json).ok()
 }
 
 /// NumericDate (RFC 7519, section 2): seconds, perhaps with a fraction, which is cut off.
@@ -179,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn no_claim_has_control_characters() {
+        assert!(claims(&json!({"iss": "https://idp.example.com", "aud": ["a b", "ü"]})).is_some());
+        for bad in [
+            json!({"iss": "a\u{0}"}),
+            json!({"aud": ["a", "b\u{0}"]}),
+            json!({"sub": "\n"}),
+            json!({"azp": "\u{7f}"}),
+        ] {
+            assert_eq!(claims(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn only_algorithms_that_we_take_and_nothing_critical() {
         let parsed = |header: Value| Unverified::parse(&token(&header, "{}")).is_some();
         assert!(parsed(json!({"alg": "RS256", "kid": "a", "typ": "JWT", "x5t": "b"})));
@@ -190,6 +219,7 @@ mod tests {
             json!({"alg": "RS256", "crit": null, "kid": 5}),
             json!({"typ": "JWT"}),
             json!([]),
+            json!(["RS256", "a", null]),
         ] {
             assert!(!parsed(header.clone()), "{header}");
         }
@@ -239,6 +269,7 @@ mod tests {
             json!({"aud": 5}),
             json!({"aud": null}),
             json!({"sub": 5}),
+            json!(["iss", "sub", "aud", 10, 5, 5, "jti", "tid", "appid", "azp"]),
         ] {
             assert!(claims(&wrong).is_none(), "{wrong}");
         }

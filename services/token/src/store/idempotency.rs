@@ -17,12 +17,14 @@ use crate::domain::idempotency::{Key, MAX_KEYS, REMEMBERED, Record, Standing};
 /// The states in the column, for people who look at the table: what counts is whether there is an answer.
 const UNDER_WAY: &str = "under_way";
 const ANSWERED: &str = "answered";
+/// How often a key may vanish under who takes it.
+const ATTEMPTS: usize = 5;
 
 impl Store {
     /// Takes the key for a request of this fingerprint, unless it is taken.
     ///
     /// # Errors
-    /// `RateLimited` when the caller has as many keys as are remembered.
+    /// `RateLimited` when the caller has as many keys as are remembered, `Unavailable` when it is taken and given free all the time.
     pub async fn begin_request(
         &self,
         key: Key,
@@ -41,24 +43,27 @@ impl Store {
                         sealed_answer: Set(None),
                         began_at_us: Set(now.micros()),
                     };
-                    let taken =
-                        OnConflict::columns([Column::Subject, Column::KeySha256]).do_nothing().to_owned();
-                    let insert = Entity::insert(row.clone()).on_conflict(taken);
-                    if insert.exec_without_returning(txn).await? == 1 {
-                        has_room(txn, &key.subject, now).await?;
-                        return Ok(Standing::New);
+                    for _ in 0..ATTEMPTS {
+                        let taken =
+                            OnConflict::columns([Column::Subject, Column::KeySha256]).do_nothing().to_owned();
+                        let insert = Entity::insert(row.clone()).on_conflict(taken);
+                        if insert.exec_without_returning(txn).await? == 1 {
+                            has_room(txn, &key.subject, now).await?;
+                            return Ok(Standing::New);
+                        }
+                        let Some(found) = by_key(&key).lock_exclusive().one(txn).await? else {
+                            // Given free or forgotten between the two statements.
+                            continue;
+                        };
+                        let standing = record(found).standing(&fingerprint, now);
+                        if standing == Standing::New {
+                            Entity::update(row).exec(txn).await?;
+                        }
+                        return Ok(standing);
                     }
-                    let Some(found) = by_key(&key).lock_exclusive().one(txn).await? else {
-                        // Given free between the two statements.
-                        return Err(Error::unavailable(
-                            "the idempotency key was given free just now: try again",
-                        ));
-                    };
-                    let standing = record(found).standing(&fingerprint, now);
-                    if standing == Standing::New {
-                        Entity::update(row).exec(txn).await?;
-                    }
-                    Ok(standing)
+                    Err(Error::unavailable(
+                        "the idempotency key is being given free again and again: try again",
+                    ))
                 })
             })
             .await

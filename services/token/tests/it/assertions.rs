@@ -14,7 +14,7 @@ use testkit::issuer::{Issuer, KeyPair, KeyType, Mood, signed_with_public_key, un
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{MINUTE, World, assert_refused, change_log};
+use crate::support::{MINUTE, World, assert_refused, change_log, with};
 
 const ORIGIN: &str = "https://scim.example";
 const KIND: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -74,16 +74,6 @@ fn assert_invalid_client(answer: Result<IssueTokenResponse, Status>, why: &str) 
 fn own_claims(world: &World, id: &str) -> Value {
     let now = world.clock.now().seconds();
     json!({"iss": id, "sub": id, "aud": ORIGIN, "iat": now, "exp": now + 300, "jti": uuid::Uuid::new_v4().to_string()})
-}
-
-fn with(claims: &Value, name: &str, value: Value) -> Value {
-    let mut claims = claims.clone();
-    if value.is_null() {
-        claims.as_object_mut().unwrap().remove(name);
-    } else {
-        claims[name] = value;
-    }
-    claims
 }
 
 testkit::store_tests! {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::issuer::{Fetched, Issuer, KeyPair, KeyType, Mood, signed_with_public_key, unsigned};
 use tonic::{Code, Status};
 
-use crate::support::{MINUTE, World, assert_refused, change_log};
+use crate::support::{MINUTE, World, assert_refused, change_log, with};
 
 const AUDIENCE: &str = "8adf8e6e-67b2-4cf2-a259-e3dc5476c621";
 const APP: &str = "00000014-0000-0000-c000-000000000000";
@@ -46,16 +46,6 @@ fn claims(world: &World, issuer: &str) -> Value {
         "iss": issuer, "aud": AUDIENCE, "tid": TID, "appid": APP, "sub": "service-principal", "ver": "1.0",
         "iat": now, "nbf": now, "exp": now + 3600,
     })
-}
-
-fn with(claims: &Value, name: &str, value: Value) -> Value {
-    let mut claims = claims.clone();
-    if value.is_null() {
-        claims.as_object_mut().unwrap().remove(name);
-    } else {
-        claims[name] = value;
-    }
-    claims
 }
 
 testkit::store_tests! {

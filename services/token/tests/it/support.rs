@@ -19,6 +19,7 @@ use proto::token::v1::tenants_client::TenantsClient;
 use proto::token::v1::{CreateTenantRequest, CreateTenantResponse, ResolveRequest, ResolveResponse};
 use sea_orm::{ConnectionTrait, Statement};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use token::{Deps, DiscoveryConfig, SecretKey, Service};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -148,12 +149,23 @@ pub(crate) fn assert_refused<T: std::fmt::Debug>(
     status
 }
 
+/// The claims with this one otherwise, or without it (`null`).
+pub(crate) fn with(claims: &Value, name: &str, value: Value) -> Value {
+    let mut claims = claims.clone();
+    if value.is_null() {
+        claims.as_object_mut().unwrap().remove(name);
+    } else {
+        claims[name] = value;
+    }
+    claims
+}
+
 pub(crate) fn secret(text: &str) -> SecretString {
     SecretString::from(text)
 }
 
 /// A line of the change log: tenant, kind, payload.
-pub(crate) type Line = (String, String, serde_json::Value);
+pub(crate) type Line = (String, String, Value);
 
 /// The change log as it rests. (`changelog::read_after` holds lines back while any transaction of the server is open, and
 /// the server is shared with the tests beside.)

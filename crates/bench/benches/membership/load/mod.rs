@@ -84,7 +84,7 @@ impl Bench {
     }
 
     async fn check(&self, streams: u64) -> Result<()> {
-        let load = Load::closed(streams, self.lasts / ROUNDS);
+        let load = Load::closed(streams, self.lasts / ROUNDS, u64::MAX);
         let (ours, echo) = self.in_turn(load, load).await?;
         let name = if streams == 1 { "1 stream".to_owned() } else { format!("{streams} streams") };
         println!(
@@ -118,7 +118,7 @@ impl Bench {
 
     /// The same users, asked about with the groups at the upper and at the lower ends of the chains.
     async fn depth(&self) -> Result<()> {
-        let load = Load::closed(64, self.lasts / ROUNDS);
+        let load = Load::closed(64, self.lasts / ROUNDS, u64::MAX);
         let (mut shallow, mut deep) = (Outcome::default(), Outcome::default());
         for _ in 0..ROUNDS {
             shallow = shallow.and(self.asked(&self.ours, load, Some(1)).await?);
@@ -140,7 +140,7 @@ impl Bench {
 
     async fn batch(&self) -> Result<()> {
         let asker = self.ours.clone();
-        let outcome = common::run(Load::closed(1, self.lasts), &self.servers, move |number| {
+        let outcome = common::run(Load::closed(1, self.lasts, u64::MAX), &self.servers, move |number| {
             let asker = asker.clone();
             async move { asker.batch(number, 1000).await }
         })
@@ -156,7 +156,7 @@ impl Bench {
 
     async fn lists(&self) -> Result<()> {
         let asker = self.ours.clone();
-        let outcome = common::run(Load::closed(16, self.lasts), &self.servers, move |number| {
+        let outcome = common::run(Load::closed(16, self.lasts, u64::MAX), &self.servers, move |number| {
             let asker = asker.clone();
             async move { asker.groups_of(number).await }
         })

@@ -145,16 +145,7 @@ impl Authority {
         let id = ClientId::new(&self.clock);
         let (secret, hash) = secret::mint(Kind::Client, id.uuid())?;
         let now = self.clock.now();
-        let client = Client {
-            id,
-            name: name.text().to_owned(),
-            tenant: None,
-            scopes: scopes.to_vec(),
-            proofs: Proofs { secret: true, ..Proofs::default() },
-            version: 1,
-            token_epoch: 0,
-            created_at: now,
-        };
+        let client = Client::of_platform(id, &name, scopes, now);
         let earlier = self.store.replace_system_client(client, name, hash, Deed::system(now)).await?;
         if let Some(earlier) = earlier {
             self.invalidations.publish(Invalidation::Client(earlier));

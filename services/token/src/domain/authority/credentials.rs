@@ -2,12 +2,13 @@
 
 use platform::Result;
 use platform::cache::Invalidation;
+use platform::clock::Timestamp;
 use platform::ids::{CredentialId, TenantId};
 use secrecy::SecretString;
 
 use super::Authority;
 use crate::domain::credential::{Credential, expiry};
-use crate::domain::secret::{self, Kind};
+use crate::domain::secret::{self, Hash, Kind};
 use crate::domain::tenant::check_label;
 use crate::store::{Deed, no_such_tenant};
 
@@ -32,14 +33,23 @@ impl Authority {
         new: NewCredential,
         deed: Deed,
     ) -> Result<(Credential, SecretString)> {
-        let NewCredential { tenant, label, expires_at_us } = new;
-        check_label(&label)?;
-        let expires_at = expiry(expires_at_us, deed.at)?;
-        let id = CredentialId::new(&self.clock);
-        let (secret, hash) = secret::mint(Kind::Provisioning, id.uuid())?;
-        let credential = Credential::new(id, tenant, label, expires_at, deed.at);
+        let (credential, secret, hash) = self.mint_credential(new, deed.at)?;
         self.store.insert_credential(credential.clone(), hash, deed).await?;
         Ok((credential, secret))
+    }
+
+    /// A secret that is nowhere yet.
+    pub(super) fn mint_credential(
+        &self,
+        new: NewCredential,
+        now: Timestamp,
+    ) -> Result<(Credential, SecretString, Hash)> {
+        let NewCredential { tenant, label, expires_at_us } = new;
+        check_label(&label)?;
+        let expires_at = expiry(expires_at_us, now)?;
+        let id = CredentialId::new(&self.clock);
+        let (secret, hash) = secret::mint(Kind::Provisioning, id.uuid())?;
+        Ok((Credential::new(id, tenant, label, expires_at, now), secret, hash))
     }
 
     /// A tenant's secrets, newest first, without those that died more than a year ago.

@@ -6,9 +6,7 @@ use platform::ids::{CredentialId, TenantId};
 use secrecy::SecretString;
 
 use super::{Authority, NewCredential};
-use crate::domain::credential::{Credential, expiry};
-use crate::domain::secret::{self, Kind};
-use crate::domain::tenant::check_label;
+use crate::domain::credential::Credential;
 use crate::store::Deed;
 
 impl Authority {
@@ -23,12 +21,7 @@ impl Authority {
         new: NewCredential,
         deed: Deed,
     ) -> Result<(Credential, SecretString)> {
-        let NewCredential { tenant, label, expires_at_us } = new;
-        check_label(&label)?;
-        let expires_at = expiry(expires_at_us, deed.at)?;
-        let id = CredentialId::new(&self.clock);
-        let (secret, hash) = secret::mint(Kind::Provisioning, id.uuid())?;
-        let successor = Credential::new(id, tenant, label, expires_at, deed.at);
+        let (successor, secret, hash) = self.mint_credential(new, deed.at)?;
         let successor = self.store.start_rotation(successor, replaces, hash, deed).await?;
         Ok((successor, secret))
     }

@@ -7,7 +7,7 @@ use platform::ids::ClientId;
 use secrecy::SecretString;
 
 use super::Authority;
-use crate::domain::client::{Client, Proofs};
+use crate::domain::client::Client;
 use crate::domain::system_client::SystemClient;
 use crate::domain::tenant::Name;
 use crate::store::Deed;
@@ -27,16 +27,7 @@ impl Authority {
         let name = Name::parse(name)?;
         let SystemClient { id, secret: _, hash } = SystemClient::derive(name.text(), platform_secret)?;
         let now = self.clock.now();
-        let client = Client {
-            id,
-            name: name.text().to_owned(),
-            tenant: None,
-            scopes: scopes.to_vec(),
-            proofs: Proofs { secret: true, ..Proofs::default() },
-            version: 1,
-            token_epoch: 0,
-            created_at: now,
-        };
+        let client = Client::of_platform(id, &name, scopes, now);
         let replaced = self.store.ensure_system_client(client, name, hash, Deed::system(now)).await?;
         if let Some(replaced) = replaced {
             self.invalidations.publish(Invalidation::Client(replaced));
