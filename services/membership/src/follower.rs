@@ -111,6 +111,7 @@ async fn watch(
     let since = changelog::latest(db.read()).await?;
     let mut snapshot = None;
     let token = tokens.token().await?;
+    let is_first = after_cursor.is_empty();
     let request = with_token(WatchChangesRequest { after_cursor }, &token)?;
     let mut arriving = changes.watch_changes(request).await?.into_inner().ready_chunks(BATCH);
     while let Some(batch) = arriving.next().await {
@@ -119,9 +120,11 @@ async fn watch(
         for message in batch {
             match message {
                 Ok(WatchChangesResponse { is_reset: true, cursor: _, change: _ }) => {
-                    tracing::info!(
-                        "identity sends all its users: its log no longer keeps what came behind our cursor"
-                    );
+                    if !is_first {
+                        tracing::warn!(
+                            "identity sends all its users: its log no longer keeps what came behind our cursor"
+                        );
+                    }
                     snapshot = Some(Snapshot { since, place: (Uuid::nil(), Uuid::nil()) });
                 }
                 Ok(message) => {
@@ -130,7 +133,12 @@ async fn watch(
                     if complete && let Some(mut snapshot) = snapshot.take() {
                         let cursor = std::mem::take(&mut run.cursor);
                         let gone = snapshot.apply(db, &mut run, true, clock.now()).await?;
-                        tracing::info!(gone, "all users of identity have arrived; {gone} of ours were gone");
+                        if !is_first {
+                            tracing::info!(
+                                gone,
+                                "all users of identity have arrived; {gone} of ours were gone"
+                            );
+                        }
                         run.cursor = cursor;
                     }
                 }
