@@ -31,10 +31,11 @@ impl Load {
 #[derive(Clone, Default)]
 pub struct Outcome {
     /// Of each call, sorted.
-    latencies: Vec<Duration>,
-    took: Duration,
+    pub latencies: Vec<Duration>,
+    /// From the first call to the last answer.
+    pub took: Duration,
     /// CPU time that the servers' processes spent meanwhile.
-    cpu: Duration,
+    pub cpu: Duration,
 }
 
 impl Outcome {
@@ -52,13 +53,6 @@ impl Outcome {
     /// CPU time of the servers for each call.
     pub fn cpu_each(&self) -> Duration {
         self.cpu.div_f64(self.latencies.len().max(1) as f64)
-    }
-
-    /// Both together.
-    pub fn and(mut self, other: Outcome) -> Outcome {
-        self.latencies.extend(other.latencies);
-        self.latencies.sort_unstable();
-        Outcome { took: self.took + other.took, cpu: self.cpu + other.cpu, ..self }
     }
 
     /// `p50, p99`, for the table.
