@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use platform::auth::with_token;
+use platform::clock::Clock;
 use proto::common::v1 as common_v1;
 use proto::membership::v1::groups_client::GroupsClient;
 use proto::membership::v1::memberships_client::MembershipsClient;
@@ -31,7 +32,7 @@ pub async fn visible(bench: &Bench, channel: Channel, token: &str) -> Result<()>
     };
     let mut groups = GroupsClient::new(channel.clone());
     let mut memberships = MembershipsClient::new(channel);
-    let name = format!("bench of process {} with {:?}", std::process::id(), std::time::SystemTime::now());
+    let name = format!("bench of process {} at {}", std::process::id(), Clock::system().now().micros());
     let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": name });
     let request = CreateGroupRequest { context: context(), body: body.to_string().into() };
     let created = groups.create_group(with_token(request, token)?).await?.into_inner();
