@@ -56,7 +56,7 @@ pub(crate) async fn token(
     let service = token::Service::new(token::Deps { database, clock, key, invalidations, discovery }).await?;
     for (name, scopes) in SYSTEM_CLIENTS {
         service
-            .ensure_system_client_with(name, scopes, platform_secret)
+            .ensure_system_client(name, scopes, platform_secret)
             .await
             .with_context(|| format!("cannot register {name} as a client of the token service"))?;
     }

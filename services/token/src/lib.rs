@@ -110,21 +110,8 @@ impl Service {
         self.authority.bootstrap_admin(kept, keep).await
     }
 
-    /// An OAuth client of the platform itself: for every tenant, with any scopes (`internal`, `admin` too), not listed and not
-    /// deletable by the API. Replaces the earlier one of this name, whose secret stops working.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn ensure_system_client(
-        &self,
-        name: &str,
-        scopes: &[Scope],
-    ) -> Result<(ClientId, SecretString)> {
-        self.authority.ensure_system_client(name, scopes).await
-    }
-
-    /// Where the platform is distributed: the OAuth client of the platform itself that everyone derives from `platform_secret`
-    /// ([`SystemClient::derive`]), for every tenant, with these scopes. Every replica of the token service calls this at its
+    /// The OAuth client of the platform itself that everyone derives from `platform_secret` ([`SystemClient::derive`]), for every
+    /// tenant, with any scopes (`internal`, `admin` too), not listed and not deletable by the API. Every replica of the token service calls this at its
     /// start, for every service that is to have a client; a service derives its own `client_id` and `client_secret` the
     /// same way and presents them at `token.v1.OAuth/IssueToken`. Nothing is exchanged, and calling it again, or on many
     /// replicas at once, changes nothing.
@@ -135,13 +122,13 @@ impl Service {
     ///
     /// # Errors
     /// `InvalidValue` for a name that cannot be or a platform secret that is too short. The database's.
-    pub async fn ensure_system_client_with(
+    pub async fn ensure_system_client(
         &self,
         name: &str,
         scopes: &[Scope],
         platform_secret: &SecretString,
     ) -> Result<ClientId> {
-        self.authority.ensure_system_client_with(name, scopes, platform_secret).await
+        self.authority.ensure_system_client(name, scopes, platform_secret).await
     }
 
     /// Lets the next signing key take its turn: published now, signing in ten minutes.

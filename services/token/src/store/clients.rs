@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Condition, Expr, Query};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, SqlErr, TryInsertResult,
+    QueryOrder, QuerySelect, SqlErr,
 };
 use serde_json::Value;
 
@@ -56,50 +56,6 @@ impl Store {
                         .await
                         .map_err(|error| taken(error, "client"))?;
                     deed.record_facts(txn, "client.created", tenant, (id, 1), (Value::Null, facts)).await
-                })
-            })
-            .await
-    }
-
-    /// Inserts a client of the platform itself in place of the one that had this name; says which one that was.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn replace_system_client(
-        &self,
-        client: Client,
-        name: Name,
-        hash: Hash,
-        deed: Deed,
-    ) -> Result<Option<ClientId>> {
-        self.db
-            .write(move |txn| {
-                let (client, name, deed) = (client.clone(), name.clone(), deed.clone());
-                Box::pin(async move {
-                    let of_name = Condition::all()
-                        .add(clients::Column::IsSystem.eq(true))
-                        .add(clients::Column::NameKey.eq(name.key()));
-                    let earlier =
-                        of_platform::<clients::Entity>().filter(of_name).lock_exclusive().one(txn).await?;
-                    if let Some(earlier) = &earlier {
-                        clients::Entity::delete_many()
-                            .filter(clients::Column::Id.eq(earlier.id))
-                            .exec(txn)
-                            .await?;
-                        let facts = (self::client(earlier.clone()).facts(), Value::Null);
-                        deed.record_facts(txn, "client.deleted", None, (earlier.id, 2), facts).await?;
-                    }
-                    let (id, facts) = (client.id.uuid(), (Value::Null, client.facts()));
-                    let row = row(client, &name, Some(hash), true);
-                    // Another replica that starts at the same moment may be a little earlier: with the same client.
-                    let inserted = clients::Entity::insert(row)
-                        .on_conflict_do_nothing()
-                        .exec_without_returning(txn)
-                        .await?;
-                    if matches!(inserted, TryInsertResult::Inserted(_)) {
-                        deed.record_facts(txn, "client.created", None, (id, 1), facts).await?;
-                    }
-                    Ok(earlier.map(|earlier| ClientId::from_uuid(earlier.id)))
                 })
             })
             .await

@@ -5,7 +5,8 @@ use proto::token::v1::{
     DisableScimRequest, EnableScimRequest, IssueTokenRequest, IssueTokenResponse, ListClientsRequest,
     RotateClientSecretRequest,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use token::SystemClient;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -240,8 +241,11 @@ testkit::store_tests! {
     async fn the_platforms_own_clients_are_replaced_and_not_in_reach(db: Database) {
         let mut world = World::start(db).await;
         let scopes = [Scope::Internal, Scope::DirectoryRead];
-        let (first, first_secret) = world.service.ensure_system_client("membership", &scopes).await.unwrap();
-        let (second, second_secret) = world.service.ensure_system_client("membership", &scopes).await.unwrap();
+        let [first_platform, second_platform] = ["a", "b"].map(|byte| SecretString::from(byte.repeat(44)));
+        let first = world.service.ensure_system_client("membership", &scopes, &first_platform).await.unwrap();
+        let second = world.service.ensure_system_client("membership", &scopes, &second_platform).await.unwrap();
+        let [first_secret, second_secret] = [&first_platform, &second_platform]
+            .map(|platform| SystemClient::derive("membership", platform).unwrap().secret);
         assert_eq!(world.told(), [Invalidation::Client(first)]);
         let (_, error) = oauth_error(issue(&world, &first.to_string(), first_secret.expose_secret(), "").await);
         assert_eq!(error, "invalid_client");

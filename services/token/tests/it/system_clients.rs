@@ -27,7 +27,7 @@ testkit::store_tests! {
         let mut world = World::start(db.clone()).await;
         let shared = platform_secret('a');
         let scopes = [Scope::Internal, Scope::DirectoryRead];
-        let id = world.service.ensure_system_client_with("membership", &scopes, &shared).await.unwrap();
+        let id = world.service.ensure_system_client("membership", &scopes, &shared).await.unwrap();
         let client = SystemClient::derive("membership", &shared).unwrap();
         assert_eq!(client.id, id);
         let issued = world.oauth().issue_token(asks(&client)).await.unwrap().into_inner();
@@ -37,21 +37,21 @@ testkit::store_tests! {
 
         let lines = change_log(&db).await.len();
         world.told();
-        world.service.ensure_system_client_with("membership", &scopes, &shared).await.unwrap();
+        world.service.ensure_system_client("membership", &scopes, &shared).await.unwrap();
         assert_eq!((change_log(&db).await.len(), world.told()), (lines, vec![]), "again changes nothing");
         assert!(!format!("{:?}", change_log(&db).await).contains(client.secret.expose_secret()));
     }
 
     async fn another_secret_or_other_scopes_replace_it(db: Database) {
         let mut world = World::start(db).await;
-        let first = world.service.ensure_system_client_with("m", &[Scope::Internal], &platform_secret('a')).await.unwrap();
+        let first = world.service.ensure_system_client("m", &[Scope::Internal], &platform_secret('a')).await.unwrap();
         world.told();
-        world.service.ensure_system_client_with("m", &[Scope::Internal], &platform_secret('b')).await.unwrap();
+        world.service.ensure_system_client("m", &[Scope::Internal], &platform_secret('b')).await.unwrap();
         assert_eq!(world.told(), [Invalidation::Client(first)]);
         let [old, new] = ['a', 'b'].map(|byte| SystemClient::derive("m", &platform_secret(byte)).unwrap());
         assert_refused(world.oauth().issue_token(asks(&old)).await, Code::Unauthenticated, "Unauthenticated");
         assert_eq!(world.oauth().issue_token(asks(&new)).await.unwrap().into_inner().scope, "internal");
-        world.service.ensure_system_client_with("m", &[Scope::DirectoryRead], &platform_secret('b')).await.unwrap();
+        world.service.ensure_system_client("m", &[Scope::DirectoryRead], &platform_secret('b')).await.unwrap();
         assert_eq!(world.oauth().issue_token(asks(&new)).await.unwrap().into_inner().scope, "directory:read");
     }
 
@@ -61,7 +61,7 @@ testkit::store_tests! {
         for _ in 0..16 {
             let service = world.service.clone();
             starts.spawn(async move {
-                service.ensure_system_client_with("membership", &[Scope::Internal], &platform_secret('a')).await.unwrap()
+                service.ensure_system_client("membership", &[Scope::Internal], &platform_secret('a')).await.unwrap()
             });
         }
         let mut ids = starts.join_all().await;
@@ -76,7 +76,7 @@ testkit::store_tests! {
     async fn a_guessable_platform_secret_is_refused(db: Database) {
         let world = World::start(db).await;
         let short = SecretString::from("hunter2");
-        let error = world.service.ensure_system_client_with("m", &[Scope::Internal], &short).await.unwrap_err();
+        let error = world.service.ensure_system_client("m", &[Scope::Internal], &short).await.unwrap_err();
         assert_eq!(error.kind, scim::ErrorKind::InvalidValue);
     }
 }

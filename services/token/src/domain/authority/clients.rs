@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use platform::auth::Scope;
 use platform::cache::Invalidation;
 use platform::ids::{ClientId, TenantId};
 use platform::{Error, Result};
@@ -130,26 +129,5 @@ impl Authority {
             self.invalidations.publish(Invalidation::Client(id));
         }
         Ok(())
-    }
-
-    /// A client of the platform itself, for every tenant, with any scopes, in place of the one that had this name.
-    ///
-    /// # Errors
-    /// `InvalidValue` for a name that cannot be.
-    pub async fn ensure_system_client(
-        &self,
-        name: &str,
-        scopes: &[Scope],
-    ) -> Result<(ClientId, SecretString)> {
-        let name = Name::parse(name)?;
-        let id = ClientId::new(&self.clock);
-        let (secret, hash) = secret::mint(Kind::Client, id.uuid())?;
-        let now = self.clock.now();
-        let client = Client::of_platform(id, &name, scopes, now);
-        let earlier = self.store.replace_system_client(client, name, hash, Deed::system(now)).await?;
-        if let Some(earlier) = earlier {
-            self.invalidations.publish(Invalidation::Client(earlier));
-        }
-        Ok((id, secret))
     }
 }

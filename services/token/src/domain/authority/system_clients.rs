@@ -18,7 +18,7 @@ impl Authority {
     ///
     /// # Errors
     /// `InvalidValue` for a name that cannot be or a platform secret that is too short.
-    pub async fn ensure_system_client_with(
+    pub async fn ensure_system_client(
         &self,
         name: &str,
         scopes: &[Scope],
