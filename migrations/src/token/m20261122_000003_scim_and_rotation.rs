@@ -1,7 +1,8 @@
 //! Provisioning on and off, rotation of secrets, idempotency keys, and indexes for the audit.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
+
+use super::statements;
 
 /// Every tenant that is there has provisioning on, and so has one that the version before creates. That version does not
 /// write `rotation`: what it revokes while a secret is being replaced is recognised by `revoked_at_us`.
@@ -38,22 +39,6 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let types = match manager.get_database_backend() {
-            DbBackend::Postgres => [
-                ("{uuid}", "uuid"),
-                ("{text}", "text COLLATE \"C\""),
-                ("{bytes}", "bytea"),
-                ("{integer}", "bigint"),
-            ],
-            _ => [("{uuid}", "blob"), ("{text}", "text"), ("{bytes}", "blob"), ("{integer}", "integer")],
-        };
-        for statement in STATEMENTS {
-            let mut sql = statement.to_owned();
-            for (placeholder, name) in types {
-                sql = sql.replace(placeholder, name);
-            }
-            manager.get_connection().execute_unprepared(&sql).await?;
-        }
-        Ok(())
+        statements::run(manager, &STATEMENTS).await
     }
 }

@@ -1,7 +1,8 @@
 //! Clients that prove themselves with keys or with another issuer's tokens; trusted issuers of tenants.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
+
+use super::statements;
 
 /// `clients.secret_sha256` stays the newest secret, empty for a client without one: the version before reads it alone and
 /// takes an empty one for a secret that nothing matches. Earlier secrets that still work rest in `client_secrets`.
@@ -55,22 +56,6 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let types = match manager.get_database_backend() {
-            DbBackend::Postgres => [
-                ("{uuid}", "uuid"),
-                ("{text}", "text COLLATE \"C\""),
-                ("{bytes}", "bytea"),
-                ("{integer}", "bigint"),
-            ],
-            _ => [("{uuid}", "blob"), ("{text}", "text"), ("{bytes}", "blob"), ("{integer}", "integer")],
-        };
-        for statement in STATEMENTS {
-            let mut sql = statement.to_owned();
-            for (placeholder, name) in types {
-                sql = sql.replace(placeholder, name);
-            }
-            manager.get_connection().execute_unprepared(&sql).await?;
-        }
-        Ok(())
+        statements::run(manager, &STATEMENTS).await
     }
 }

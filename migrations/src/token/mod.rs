@@ -4,6 +4,7 @@ mod m20261122_000001_token;
 mod m20261122_000002_settings;
 mod m20261122_000003_scim_and_rotation;
 mod m20261122_000004_federation;
+mod statements;
 
 use sea_orm_migration::prelude::*;
 
