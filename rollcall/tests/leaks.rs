@@ -6,30 +6,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use platform::clock::Clock;
 use proto::membership::v1::CheckRequest;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use testkit::collector::Collector;
 use testkit::issuer::{Issuer, KeyPair, KeyType};
 use testkit::memberships::{self, Memberships};
 use testkit::server::{Standalone, data_dir};
-use tonic::{Request, Response, Status};
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -133,32 +120,6 @@ fn nameless(text: &[u8]) -> Option<String> {
     })
 }
 
-/// What was sent over OTLP, as text.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<String>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        *self.0.lock().unwrap() += &format!("{:?}\n", request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        *self.0.lock().unwrap() += &format!("{:?}\n", request.into_inner());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
-    }
-}
-
 /// A run: what was issued, and what was heard besides.
 struct Run {
     server: Standalone,
@@ -251,16 +212,10 @@ fn claims(issuer: &str, audience: &str, subject: &str) -> Value {
         "jti": uuid::Uuid::new_v4().to_string()})
 }
 
-async fn start(directory: &Path, collector: &Collector) -> Run {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = listener.local_addr().unwrap();
-    let sink = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(collector.clone()))
-        .add_service(MetricsServiceServer::new(collector.clone()));
-    tokio::spawn(sink.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
+async fn start(directory: &Path, otlp_endpoint: &str) -> Run {
     let config = directory.join("rollcall.toml");
     let settings = format!(
-        "[telemetry]\nlog = \"trace\"\notlp_endpoint = \"http://{endpoint}\"\n\
+        "[telemetry]\nlog = \"trace\"\notlp_endpoint = \"{otlp_endpoint}\"\n\
          [token.discovery]\nallow_inside = true\n"
     );
     std::fs::write(&config, settings).unwrap();
@@ -458,8 +413,8 @@ async fn quote(run: &mut Run, scim: &str, secret: &str, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_left_anywhere() {
     let directory = data_dir().unwrap();
-    let collector = Collector::default();
-    let mut run = start(directory.path(), &collector).await;
+    let (collector, otlp_endpoint) = Collector::start().await.unwrap();
+    let mut run = start(directory.path(), &otlp_endpoint).await;
     let issuer = Issuer::start("/directory/").await;
     let bearers = issue_all(&mut run, &issuer).await;
     let named = |wanted: &str| &bearers.iter().find(|(name, _)| *name == wanted).unwrap().1;
@@ -550,7 +505,7 @@ async fn no_secret_is_left_anywhere() {
     for (place, text) in &heard {
         found.extend(secrets.found_in(place, text.as_bytes(), &[]));
     }
-    let sent = collector.0.lock().unwrap().clone();
+    let sent = collector.text();
     assert!(sent.contains("/scim/v2/Users") && sent.contains("db."), "no traces came: {} bytes", sent.len());
     found.extend(secrets.found_in("OTLP", sent.as_bytes(), &[]));
     println!("{} secrets, {} answers, {} bytes of OTLP", secrets.names.len(), heard.len(), sent.len());

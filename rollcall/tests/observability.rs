@@ -3,74 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 use testkit::cluster::{Cluster, ROLES};
-use tonic::{Request, Response, Status};
+use testkit::collector::Collector;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// What must be nowhere but in the directory.
 const PERSON: &str = "ada.lovelace@contoso.example";
 
-/// Spans with the name of the process that made them.
-type Spans = Arc<Mutex<Vec<(String, Span)>>>;
-
-#[derive(Clone, Default)]
-struct Collector {
-    spans: Spans,
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        for batch in request.into_inner().resource_spans {
-            let attributes = batch.resource.unwrap_or_default().attributes;
-            let service = attributes.iter().find(|attribute| attribute.key == "service.name");
-            let service = service.and_then(|service| service.value.clone()?.value);
-            let Some(AnyValue::StringValue(service)) = service else { continue };
-            let spans = batch.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            self.spans.lock().unwrap().extend(spans.map(|span| (service.clone(), span)));
-        }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        _: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
-    }
-}
-
-impl Collector {
-    /// The spans of our trace that have come in.
-    fn trace(&self) -> Vec<(String, Span)> {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let spans = self.spans.lock().unwrap();
-        spans.iter().filter(|(_, span)| hex(&span.trace_id) == TRACE).cloned().collect()
-    }
+/// The spans of our trace that have come in.
+fn trace(collector: &Collector) -> Vec<(String, Span)> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut spans = collector.spans();
+    spans.retain(|(_, span)| hex(&span.trace_id) == TRACE);
+    spans
 }
 
 fn attribute(span: &Span, key: &str) -> Option<String> {
@@ -82,15 +32,8 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_tree_from_http_to_sql_and_metrics_of_every_process() {
-    let collector = Collector::default();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = listener.local_addr().unwrap();
-    let server = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(collector.clone()))
-        .add_service(MetricsServiceServer::new(collector.clone()));
-    tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
-
-    let further = format!("telemetry.otlp_endpoint = \"http://{endpoint}\"\n");
+    let (collector, endpoint) = Collector::start().await.unwrap();
+    let further = format!("telemetry.otlp_endpoint = \"{endpoint}\"\n");
     let binary = Path::new(env!("CARGO_BIN_EXE_rollcall"));
     let cluster =
         tokio::task::spawn_blocking(move || Cluster::start_with(binary, &further)).await.unwrap().unwrap();
@@ -111,7 +54,7 @@ async fn one_tree_from_http_to_sql_and_metrics_of_every_process() {
     // From the SQL of identity up to the HTTP request that the gateway was sent.
     let until = Instant::now() + Duration::from_secs(30);
     let path = loop {
-        let spans = collector.trace();
+        let spans = trace(&collector);
         let parent =
             |span: &Span| spans.iter().find(|(_, other)| other.span_id == span.parent_span_id).cloned();
         let inserts = spans.iter().filter(|(service, span)| {
@@ -144,7 +87,7 @@ async fn one_tree_from_http_to_sql_and_metrics_of_every_process() {
     for span in [root, call] {
         assert_eq!(attribute(span, "tenant.id").as_deref(), Some(tenant.tenant.id.as_str()), "{}", span.name);
     }
-    for (service, span) in collector.spans.lock().unwrap().iter() {
+    for (service, span) in &collector.spans() {
         let text = format!("{span:?}");
         assert!(!text.contains(PERSON) && !text.contains(&tenant.token), "{service}: {text}");
     }

@@ -3,6 +3,7 @@
 //! * [`db`] and [`store_tests!`]: a test written once, run on SQLite and on PostgreSQL, each with a fresh database.
 //! * [`postgres`], [`redis`]: servers that start themselves and vanish with the test process.
 //! * [`cluster`]: Rollcall distributed: PostgreSQL, Redis and two processes of each service, to be killed at will.
+//! * [`collector`]: takes traces and metrics over OTLP.
 //! * [`server`]: `rollcall standalone` as a process, with tenants on it.
 //! * [`client`], [`memberships`]: a plain SCIM client, and one that asks membership questions over gRPC.
 //! * [`issuer`]: an OpenID Connect issuer that signs whatever a test wants, and can be slow, down or lying.
@@ -34,6 +35,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod db;
 pub mod issuer;
 mod keeper;
