@@ -156,7 +156,8 @@ impl Dice {
     }
 }
 
-/// A history of edits at random, with the process killed in between; whoever follows by cursor has the directory that SCIM shows.
+/// A history of edits at random, with the process killed in between: whoever follows by cursor has the directory that SCIM shows, and
+/// every answer is what that directory says.
 #[tokio::test]
 async fn a_watch_replay_is_the_directory_though_the_server_is_killed() {
     let seed: u64 =
@@ -182,6 +183,13 @@ async fn a_watch_replay_is_the_directory_though_the_server_is_killed() {
         }
         server.kill().unwrap();
         server = Standalone::start(binary(), dir.path(), &[]).unwrap();
+        // Whoever is asked first after the crash, the database or the index that is loaded anew.
+        let scim = Scim::new(&format!("{}/scim/v2", server.http), &tenant.token);
+        let rollcall = service_again(&server, &tenant, 10 + round).await;
+        let shown = shown(&scim).await;
+        for asked in [&rollcall, &rollcall.fully_consistent()] {
+            compare(asked, &shown, &format!("seed {seed}, after crash {round}")).await;
+        }
     }
     let scim = Scim::new(&format!("{}/scim/v2", server.http), &tenant.token);
     let rollcall = service_again(&server, &tenant, 99).await;
@@ -190,6 +198,30 @@ async fn a_watch_replay_is_the_directory_though_the_server_is_killed() {
     let (anew, _) = follow(&rollcall, Directory::default(), String::new(), "anew", &scim).await;
     assert_eq!(anew, followed, "seed {seed}, from a snapshot");
     server.kill().unwrap();
+}
+
+/// Every user in every group: each answer is what walking down from the group by hand finds.
+async fn compare(rollcall: &Client, shown: &Directory, when: &str) {
+    let mut pairs = Vec::new();
+    let mut expected = Vec::new();
+    for group_id in shown.groups.keys() {
+        let mut inside = BTreeSet::from([group_id]);
+        let mut waiting = vec![group_id];
+        while let Some(above) = waiting.pop() {
+            let direct = shown.members.iter().filter(|(group, _)| group == above);
+            waiting.extend(direct.map(|(_, member)| member).filter(|member| inside.insert(*member)));
+        }
+        for (user_id, active) in &shown.users {
+            pairs.push((user::id(user_id), group::id(group_id)));
+            let member = *active && inside.contains(user_id);
+            expected.push((user_id, group_id, if member { Outcome::Member } else { Outcome::NotMember }));
+        }
+    }
+    let answers = rollcall.check_all(pairs).await.unwrap();
+    assert_eq!(answers.len(), expected.len());
+    for ((user_id, group_id, outcome), answer) in expected.into_iter().zip(answers) {
+        assert_eq!(answer.outcome(), outcome, "{when}: user {user_id} in group {group_id}");
+    }
 }
 
 async fn service_again(server: &Standalone, tenant: &Tenant, round: usize) -> Client {
