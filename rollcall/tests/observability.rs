@@ -1,6 +1,5 @@
 //! What the operator sees of a distributed installation: one trace from the HTTP request through gRPC to SQL, sent to a collector over
 //! OTLP, metrics of every process, and a log filter that changes while it runs. No personal data in any of it.
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
