@@ -3,7 +3,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use testkit::postgres;
 
 struct Said {
@@ -111,8 +113,8 @@ fn a_service_refuses_a_schema_that_is_not_migrated_and_migrating_twice_is_migrat
     let said = rollcall(&["migrate", "--service", "nonsense"], &journal);
     assert!(!said.ok && said.err.contains("identity"), "{}", said.err);
 
-    // Two at once: one migrates, the other waits for it.
-    let both: Vec<_> = (0..2)
+    // Several at once, schemas and all: one migrates, the others wait for it.
+    let all: Vec<_> = (0..6)
         .map(|_| {
             let url = url.clone();
             std::thread::spawn(move || {
@@ -120,10 +122,39 @@ fn a_service_refuses_a_schema_that_is_not_migrated_and_migrating_twice_is_migrat
             })
         })
         .collect();
-    for one in both {
+    for one in all {
         let said = one.join().unwrap();
         assert!(said.ok, "{} {}", said.out, said.err);
     }
+}
+
+/// What only one of several may do at a time is more than the migrations: the first one here has made the schema and not committed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_migrates_second_waits_from_the_beginning() {
+    let server = postgres::server();
+    let postgres = sea_orm::Database::connect(server.url("postgres")).await.unwrap();
+    postgres.execute_unprepared("CREATE DATABASE migrated_twice").await.unwrap();
+    let url = server.url("migrated_twice");
+    let first = sea_orm::Database::connect(url.clone()).await.unwrap();
+    let turn = first.begin().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(hashtext('rollcall migrate of journal'))";
+    for sql in [lock, "CREATE SCHEMA journal"] {
+        turn.execute_unprepared(sql).await.unwrap();
+    }
+
+    let second = tokio::task::spawn_blocking(move || {
+        rollcall(&["migrate", "--service", "journal"], &[("ROLLCALL_DATABASE__URL", url.as_str())])
+    });
+    let waiting =
+        "SELECT 1 AS one FROM pg_stat_activity WHERE datname = 'migrated_twice' AND wait_event_type = 'Lock'";
+    let until = Instant::now() + Duration::from_secs(30);
+    while first.query_one_raw(Statement::from_string(DbBackend::Postgres, waiting)).await.unwrap().is_none() {
+        assert!(Instant::now() < until && !second.is_finished(), "the second one did not wait");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    turn.commit().await.unwrap();
+    let said = second.await.unwrap();
+    assert!(said.ok && said.out.contains("journal: applied"), "{} {}", said.out, said.err);
 }
 
 fn tempfile() -> tempfile::TempDir {

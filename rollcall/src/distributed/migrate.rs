@@ -7,7 +7,7 @@ use anyhow::Context;
 use migrations::Service;
 use platform::db::{Config, Database, Patience, Pool};
 use platform::telemetry;
-use sea_orm::{ConnectOptions, ConnectionTrait, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Statement, TransactionTrait};
 use secrecy::ExposeSecret;
 
 use crate::settings::{self, Role, Settings};
@@ -61,16 +61,20 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn migrate(settings: &Settings, service: Service, until: Instant) -> anyhow::Result<()> {
     let url = settings.database.owner_url(&settings.migrate, service).map_err(anyhow::Error::msg)?;
     let mut options = ConnectOptions::new(url.expose_secret());
-    options.max_connections(1).sqlx_logging(false).connect_timeout(Duration::from_secs(5));
+    options.max_connections(2).sqlx_logging(false).connect_timeout(Duration::from_secs(5));
     let plain = super::patiently(until, || sea_orm::Database::connect(options.clone())).await?;
     let name = service.name();
+    // Of several, one does all of it and the others wait: PostgreSQL lets neither CREATE SCHEMA nor GRANT meet itself. A transaction
+    // holds the lock, because a pool closes connections that are idle.
+    let turn = plain.begin().await?;
+    turn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock(hashtext('rollcall migrate of {name}'))"))
+        .await?;
     // CREATE SCHEMA IF NOT EXISTS asks for the right to create one also when it is there.
     let exists = format!("SELECT 1 AS one FROM pg_namespace WHERE nspname = '{name}'");
     let exists = plain.query_one_raw(Statement::from_string(plain.get_database_backend(), exists)).await?;
     if exists.is_none() {
         plain.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?;
     }
-    plain.close().await?;
 
     let pool = Pool::of(2);
     let config = Config::Postgres { url, schema: Some(name.to_owned()), pool };
@@ -81,6 +85,8 @@ async fn migrate(settings: &Settings, service: Service, until: Instant) -> anyho
     migrations::up(database.migrator(), service).await?;
     grant(&database, service).await?;
     database.close().await?;
+    turn.commit().await?;
+    plain.close().await?;
     match before.len() {
         0 => println!("{name}: up to date"),
         count => println!("{name}: applied {count} ({})", before.join(", ")),
