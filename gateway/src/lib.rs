@@ -111,6 +111,7 @@ impl Gateway {
     /// then what is left: when it returns everything is written. To be run beside the server, and stopped after it. While the
     /// journal is away this keeps trying, also after `stop`: how long that may take is the caller's to decide.
     pub async fn write_log(&self, tokens: TokenSource, stop: CancellationToken) {
+        self.app.journal.observe(&self.app.clock);
         journal::write(self.app.journal.clone(), self.app.clients.log.clone(), tokens, stop).await;
     }
 

@@ -34,6 +34,8 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     platform::telemetry::continue_trace(&span, request.headers());
     request.extensions_mut().insert(id.clone());
     let started = Instant::now();
+    // Also over when the client hangs up and this is dropped.
+    let _under_way = metrics::metrics().http_request_under_way();
     let mut response = next.run(request).instrument(span.clone()).await;
 
     if let Some(value) = headers::value(&id.0) {

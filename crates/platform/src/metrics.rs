@@ -4,8 +4,9 @@
 //! An instrument in [`Metrics`] and a method that records it. Labels are bounded: routes and classes, never tenants, ids or
 //! what a client can choose. Names follow OpenTelemetry's semantic conventions.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
@@ -21,6 +22,30 @@ pub struct Metrics {
     /// Keeps the instruments alive.
     provider: Option<SdkMeterProvider>,
     instruments: Option<Instruments>,
+    /// There once somebody serves HTTP.
+    http_under_way: OnceLock<Arc<AtomicI64>>,
+}
+
+/// A request that is being answered, until it is dropped.
+#[must_use = "the request is over when this is dropped"]
+pub struct UnderWay(Arc<AtomicI64>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Something that is done regularly, and told when it went well.
+pub struct Housekeeping {
+    last: Arc<Mutex<Instant>>,
+}
+
+impl Housekeeping {
+    /// It went well, now.
+    pub fn done(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 struct Instruments {
@@ -36,6 +61,7 @@ struct Instruments {
     context_cache: Counter<u64>,
     rate_limited: Counter<u64>,
     provisioning_log_dropped: Counter<u64>,
+    tls_reload_failures: Counter<u64>,
 }
 
 /// Set before the first metric is recorded: where they are sent besides being there to be fetched.
@@ -61,7 +87,7 @@ impl Metrics {
             // No numbers are no reason not to serve.
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be set up: {error}");
-                return Self { registry, provider: None, instruments: None };
+                return Self { registry, provider: None, instruments: None, http_under_way: OnceLock::new() };
             }
         };
         let mut builder = SdkMeterProvider::builder().with_reader(exporter);
@@ -83,7 +109,8 @@ impl Metrics {
         {
             counter.add(0, &[]);
         }
-        Self { registry, provider: Some(provider), instruments: Some(instruments) }
+        let instruments = Some(instruments);
+        Self { registry, provider: Some(provider), instruments, http_under_way: OnceLock::new() }
     }
 
     /// Sends metrics to this OTLP/gRPC endpoint too. Without effect once a metric was recorded.
@@ -156,6 +183,47 @@ impl Metrics {
             .build();
     }
 
+    /// Tells for how long the housekeeping called `task` has not gone well; from now on, and again from each time that it did.
+    pub fn housekeeping(&self, task: &'static str) -> Housekeeping {
+        let last = Arc::new(Mutex::new(Instant::now()));
+        let observed = last.clone();
+        if let Some(instruments) = &self.instruments {
+            let labels = [KeyValue::new("task", task)];
+            instruments
+                .meter
+                .f64_observable_gauge("rollcall.housekeeping.silence")
+                .with_unit("s")
+                .with_description(
+                    "Since when the removal of what is past its time has not gone well, by task.",
+                )
+                .with_callback(move |observer| {
+                    let last = *observed.lock().unwrap_or_else(PoisonError::into_inner);
+                    observer.observe(last.elapsed().as_secs_f64(), &labels);
+                })
+                .build();
+        }
+        Housekeeping { last }
+    }
+
+    /// Counts one HTTP request among those under way for as long as what it returns is held.
+    pub fn http_request_under_way(&self) -> UnderWay {
+        let count = self.http_under_way.get_or_init(|| {
+            let count = Arc::new(AtomicI64::new(0));
+            let observed = count.clone();
+            if let Some(instruments) = &self.instruments {
+                instruments
+                    .meter
+                    .i64_observable_up_down_counter("http.server.active_requests")
+                    .with_description("HTTP requests under way, until their answer begins.")
+                    .with_callback(move |observer| observer.observe(observed.load(Ordering::Relaxed), &[]))
+                    .build();
+            }
+            count
+        });
+        count.fetch_add(1, Ordering::Relaxed);
+        UnderWay(count.clone())
+    }
+
     /// One gRPC call that was answered here. `method` is `package.Service/Method`.
     pub fn rpc_call(&self, method: &str, code: &str, took: Duration) {
         let Some(instruments) = &self.instruments else { return };
@@ -199,10 +267,10 @@ impl Metrics {
         }
     }
 
-    /// Something was done without Redis that is done with it otherwise.
-    pub fn redis_fallback(&self, usage: &'static str) {
+    /// So many times something was done without Redis that is done with it otherwise. None, to begin with.
+    pub fn redis_fallbacks(&self, usage: &'static str, count: u64) {
         if let Some(instruments) = &self.instruments {
-            instruments.redis_fallbacks.add(1, &[KeyValue::new("use", usage)]);
+            instruments.redis_fallbacks.add(count, &[KeyValue::new("use", usage)]);
         }
     }
 
@@ -233,6 +301,13 @@ impl Metrics {
     pub fn provisioning_log_dropped(&self, count: u64) {
         if let Some(instruments) = &self.instruments {
             instruments.provisioning_log_dropped.add(count, &[]);
+        }
+    }
+
+    /// So many times certificates on disk were not those in use, and could not be used.
+    pub fn tls_reload_failed(&self, count: u64) {
+        if let Some(instruments) = &self.instruments {
+            instruments.tls_reload_failures.add(count, &[]);
         }
     }
 
@@ -311,6 +386,10 @@ impl Instruments {
                 "rollcall.provisioning_log.dropped",
                 "Exchanges that are missing from the provisioning log, for want of room or because the journal refused them.",
             ),
+            tls_reload_failures: count(
+                "rollcall.tls.reload.failures",
+                "Looks at the certificates' files that found others than those in use, which cannot be used.",
+            ),
             meter,
         }
     }
@@ -358,5 +437,34 @@ mod tests {
         assert_eq!(value(&["_bucket", r#"http_request_method="GET""#, r#"le="0.05""#]), "1");
         assert_eq!(value(&["_count", r#"http_request_method="_OTHER""#, r#"status_class="5xx""#]), "1");
         assert!(lines.iter().all(|line| line.contains(r#"http_route="/a/{id}""#)), "{text}");
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted_until_it_is_over() {
+        let metrics = Metrics::new();
+        assert!(!metrics.text().unwrap().contains("active_requests"));
+        let one = metrics.http_request_under_way();
+        let other = metrics.http_request_under_way();
+        assert!(metrics.text().unwrap().contains("\nhttp_server_active_requests 2\n"));
+        drop((one, other));
+        assert!(metrics.text().unwrap().contains("\nhttp_server_active_requests 0\n"));
+    }
+
+    #[test]
+    fn housekeeping_is_silent_since_it_last_went_well() {
+        let metrics = Metrics::new();
+        let log = metrics.housekeeping("log");
+        let _other = metrics.housekeeping("other");
+        let silence = |task: &str| -> f64 {
+            let text = metrics.text().unwrap();
+            let begins = format!("rollcall_housekeeping_silence_seconds{{task=\"{task}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&begins));
+            line.unwrap_or_else(|| panic!("{task} in {text}")).parse().unwrap()
+        };
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        *log.last.lock().unwrap() = long_ago;
+        assert!(silence("log") >= 60.0 && silence("other") < 60.0);
+        log.done();
+        assert!(silence("log") < 60.0);
     }
 }

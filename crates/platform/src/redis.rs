@@ -53,12 +53,23 @@ pub struct Options {
     pub urls: Vec<SecretString>,
     /// The name under which the sentinels know the master. User and password of the first URL are the master's too.
     pub sentinel_master: String,
-    /// The authority of the servers' certificates, PEM; `None` is the system's.
+    /// The authority of the servers' certificates, PEM; `None`: those public ones that Mozilla trusts.
     pub ca: Option<Vec<u8>>,
+    /// What we show to servers that ask for a certificate.
+    pub identity: Option<Identity>,
     /// Before every key and channel.
     pub prefix: String,
     /// For one question; then it is answered without Redis.
     pub timeout: Duration,
+}
+
+/// Our certificate, and the chain behind it, and its private key; both PEM.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate.
+    pub cert: Vec<u8>,
+    /// The key.
+    pub key: SecretString,
 }
 
 /// Whether [`Redis::start`] would take the options.
@@ -135,7 +146,7 @@ impl Redis {
     {
         let answer = self.ask_within(self.shared.timeout, question).await;
         if answer.is_none() {
-            metrics::metrics().redis_fallback(usage);
+            metrics::metrics().redis_fallbacks(usage, 1);
         }
         answer
     }
@@ -197,7 +208,8 @@ impl Shared {
                     tracing::warn!("the connection to Redis is lost; going on without");
                 }
                 Ok(Err(error)) if !said => {
-                    tracing::warn!(%error, "Redis cannot be reached, going on without: {error}");
+                    let why = self.dialer.explain(&error);
+                    tracing::warn!(%error, "going on without Redis: {why}");
                     said = true;
                 }
                 Err(_) if !said => {

@@ -151,7 +151,7 @@ pub async fn serve(
 /// As [`serve`], with these options.
 ///
 /// # Errors
-/// When the listener fails, or the certificates cannot be used.
+/// When the listener fails.
 pub async fn serve_with(
     listener: TcpListener,
     routes: Routes,
@@ -159,7 +159,6 @@ pub async fn serve_with(
     options: &Options,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     let mut server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -167,14 +166,23 @@ pub async fn serve_with(
     if let Some(age) = options.max_connection_age {
         server = server.max_connection_age(age).max_connection_age_grace(CLOSING_GRACE);
     }
-    if let Some(tls) = &options.tls {
-        server = server.tls_config(tls.server())?;
+    let (room, max_calls) = (Arc::new(Semaphore::new(options.max_calls)), options.max_calls);
+    let left = room.clone();
+    metrics::metrics().observe(
+        "rollcall.rpc.server.under_way",
+        "gRPC calls under way here, of the most that are answered at once.",
+        &[],
+        move || u64::try_from(max_calls.saturating_sub(left.available_permits())).unwrap_or(u64::MAX),
+    );
+    let router = server.layer(IncomingLayer { verifier, room }).add_routes(routes);
+    let stopped = stop.cancelled_owned();
+    match &options.tls {
+        Some(tls) => router.serve_with_incoming_shutdown(tls.incoming(listener), stopped).await,
+        None => {
+            let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, stopped).await
+        }
     }
-    server
-        .layer(IncomingLayer { verifier, room: Arc::new(Semaphore::new(options.max_calls)) })
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
 }
 
 /// Binds, with an error that names the address.

@@ -7,8 +7,9 @@ use platform::cache::{Invalidation, Invalidations};
 use platform::clock::Clock;
 use platform::ids::{CredentialId, TenantId};
 use platform::redis::{
-    Gcra, Kind, Looked, MEMORY_WITHOUT_REDIS, Options, Redis, SharedCache, share_invalidations,
+    Gcra, Identity, Kind, Looked, MEMORY_WITHOUT_REDIS, Options, Redis, SharedCache, share_invalidations,
 };
+use testkit::authority::{Authority, Mounted};
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ fn options(kind: Kind, urls: &[String], prefix: &str) -> Options {
         urls: urls.iter().map(|url| url.as_str().into()).collect(),
         sentinel_master: "main".to_owned(),
         ca: None,
+        identity: None,
         prefix: prefix.to_owned(),
         // A busy machine must not look like a slow Redis.
         timeout: Duration::from_secs(2),
@@ -163,6 +165,51 @@ async fn what_one_gateway_learnt_serves_the_other_until_it_is_revoked() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_write_to_redis_keeps_no_revoked_token_alive() {
+    let url = testkit::redis::url().to_owned();
+    let options = options(Kind::Single, std::slice::from_ref(&url), "tampering");
+    let (one, mut other) = (replica(&options).await, replica(&options).await);
+    let cache = SharedCache::new(one.redis.clone());
+    let (tenant, credential) = ids();
+    let (other_tenant, other_credential) = ids();
+    let later = u64::try_from(Clock::system().now().micros()).unwrap() + 10_000_000;
+    for (revocation, field, value) in [
+        (Invalidation::Credential(credential), "at", later.to_string()),
+        (Invalidation::Credential(credential), "credential", other_credential.to_string()),
+        (Invalidation::Tenant(tenant), "tenant", other_tenant.to_string()),
+    ] {
+        remember(&cache, tenant, credential).await;
+        assert!(remembers(&cache).await.is_some());
+        let entry = redis_cli(&url, &["--raw", "KEYS", "tampering:*entry*"]);
+        one.invalidations.publish(revocation);
+        assert_eq!(other.hears().await, revocation);
+        redis_cli(&url, &["HSET", entry.trim(), field, &value]);
+        assert_eq!(remembers(&cache).await, None, "{field} was changed");
+        // It is asked for and stored anew, over what was changed.
+        remember(&cache, tenant, credential).await;
+        assert!(remembers(&cache).await.is_some(), "{field}");
+        redis_cli(&url, &["DEL", entry.trim()]);
+    }
+
+    // Nor does it live on when its own time is over.
+    let Looked::Miss(ticket) = cache.get(SECRET).await else { panic!("a miss was expected") };
+    let second = Duration::from_secs(1);
+    cache.put(SECRET, ticket, Some(tenant), &credential.to_string(), b"old", second).await;
+    let entry = redis_cli(&url, &["--raw", "KEYS", "tampering:*entry*"]);
+    assert_eq!(redis_cli(&url, &["--raw", "PERSIST", entry.trim()]).trim(), "1");
+    let by_then = Instant::now() + Duration::from_secs(10);
+    while remembers(&cache).await.is_some() {
+        assert!(Instant::now() < by_then, "it is believed for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn redis_cli(url: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new("redis-cli").args(["-u", url]).args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Every key and every value.
 async fn dump(url: &str, pattern: &str) -> Vec<u8> {
     let script = "local all = '' for _, key in ipairs(redis.call('KEYS', ARGV[1])) do all = all .. key .. ' '
@@ -232,14 +279,14 @@ async fn works(options: &Options) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_cluster_will_do() {
-    let (_processes, addresses) = testkit::redis::cluster().unwrap();
+    let (_processes, addresses) = testkit::redis::cluster(None).unwrap();
     let urls: Vec<String> = addresses.iter().map(|address| format!("redis://{address}")).collect();
     works(&options(Kind::Cluster, &urls, "clustered")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_lead_to_the_master_also_to_a_new_one() {
-    let mut watched = testkit::redis::watched().unwrap();
+    let mut watched = testkit::redis::watched(None).unwrap();
     let options = options(Kind::Sentinel, &[format!("redis://{}", watched.sentinel)], "watched");
     works(&options).await;
     let survivor = replica(&options).await;
@@ -247,6 +294,75 @@ async fn sentinels_lead_to_the_master_also_to_a_new_one() {
     until("the old master is given up", || !survivor.redis.is_up()).await;
     survivor.until_connected().await;
     Gcra::new(survivor.redis.clone()).check("after the failover", 1, 1).await.unwrap().unwrap();
+}
+
+fn loopback(authority: &Authority) -> Mounted {
+    Mounted::new(&authority.issue(&["127.0.0.1"], 2099).unwrap()).unwrap()
+}
+
+fn trusting(authority: &Mounted, options: Options) -> Options {
+    Options { ca: Some(std::fs::read(authority.path("ca.crt")).unwrap()), ..options }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_over_tls_is_used_when_its_authority_is_ours() {
+    let files = loopback(&Authority::new().unwrap());
+    let (_process, address) = testkit::redis::encrypted(&files, false).unwrap();
+    works(&trusting(&files, options(Kind::Single, &[format!("rediss://{address}")], "encrypted"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_asks_for_a_certificate_is_shown_ours() {
+    let authority = Authority::new().unwrap();
+    let files = loopback(&authority);
+    let (_process, address) = testkit::redis::encrypted(&files, true).unwrap();
+    let ours = authority.issue(&["gateway"], 2099).unwrap();
+    let identity = Identity { cert: ours.cert.into_bytes(), key: ours.key.into() };
+    let options = trusting(&files, options(Kind::Single, &[format!("rediss://{address}")], "asking"));
+    works(&Options { identity: Some(identity), ..options }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_cluster_will_do_over_tls() {
+    let files = loopback(&Authority::new().unwrap());
+    let (_processes, addresses) = testkit::redis::cluster(Some(&files)).unwrap();
+    let urls: Vec<String> = addresses.iter().map(|address| format!("rediss://{address}")).collect();
+    works(&trusting(&files, options(Kind::Cluster, &urls, "clustered"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_lead_to_the_master_over_tls() {
+    let files = loopback(&Authority::new().unwrap());
+    let watched = testkit::redis::watched(Some(&files)).unwrap();
+    let urls = [format!("rediss://{}", watched.sentinel)];
+    works(&trusting(&files, options(Kind::Sentinel, &urls, "watched"))).await;
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_refused_by_their_keys() {
+    let authority = Authority::new().unwrap();
+    let (ours, another) = (authority.issue(&["a"], 2099).unwrap(), authority.issue(&["b"], 2099).unwrap());
+    let encrypted = options(Kind::Single, &["rediss://redis:6379".to_owned()], "p");
+    let plain = options(Kind::Single, &["redis://redis:6379".to_owned()], "p");
+    let pair = |cert: &str, key: &str| Identity { cert: cert.into(), key: key.into() };
+    let good = Some(pair(&ours.cert, &ours.key));
+    let ca = Some(ours.ca.clone().into_bytes());
+    platform::redis::check(&Options { ca: ca.clone(), identity: good.clone(), ..encrypted.clone() }).unwrap();
+    for (key, options) in [
+        ("redis.ca_file", Options { ca: Some(b"planet earth".to_vec()), ..encrypted.clone() }),
+        ("redis.ca_file", Options { ca: Some(ours.ca[..99].into()), ..encrypted.clone() }),
+        ("redis.ca_file is set although nothing is encrypted", Options { ca, ..plain.clone() }),
+        ("redis.cert_file is set although", Options { identity: good, ..plain }),
+        ("redis.cert_file", Options { identity: Some(pair("", &ours.key)), ..encrypted.clone() }),
+        ("redis.key_file", Options { identity: Some(pair(&ours.cert, "")), ..encrypted.clone() }),
+        ("redis.key_file", Options { identity: Some(pair(&ours.cert, &another.key)), ..encrypted.clone() }),
+        ("#insecure", options(Kind::Single, &["rediss://redis:6379#insecure".to_owned()], "p")),
+        ("redis.urls has", options(Kind::Cluster, &["rediss://a".to_owned(), "redis://b".to_owned()], "p")),
+    ] {
+        let error = platform::redis::check(&options).unwrap_err().to_string();
+        assert!(error.contains(key), "{key}: {error}");
+        assert!(!format!("{options:?}{error}").contains(&ours.key[40..80]), "{error}");
+    }
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! Calls over real sockets to several replicas: spread, gone around, repeated only where that does no harm, and encrypted.
+//! Calls over real sockets to several replicas: spread, gone around, repeated only where that does no harm.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,14 +13,12 @@ use platform::Result;
 use platform::auth::{KeySource, Verifier};
 use platform::clock::Clock;
 use platform::server::{self, Health, serve_with};
-use platform::tls::{Config, Tls};
 use platform::transport::{self, Transport};
 use proto::token::v1::keys_client::KeysClient;
 use proto::token::v1::keys_server::{Keys, KeysServer};
 use proto::token::v1::{
     ListKeysRequest, ListKeysResponse, RotateSigningKeyRequest, RotateSigningKeyResponse,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -115,14 +112,14 @@ impl Replica {
     }
 }
 
-fn transport_to(addresses: &[String], tls: Option<&Tls>) -> Transport {
-    transport::balanced("token", addresses, &transport::Options::default(), tls).unwrap()
+fn transport_to(addresses: &[String]) -> Transport {
+    transport::balanced("token", addresses, &transport::Options::default(), None).unwrap()
 }
 
 fn to(replicas: &[&Replica]) -> KeysClient<Transport> {
     let addresses: Vec<String> =
         replicas.iter().map(|replica| format!("http://{}", replica.address)).collect();
-    KeysClient::new(transport_to(&addresses, None))
+    KeysClient::new(transport_to(&addresses))
 }
 
 async fn read(client: &KeysClient<Transport>) -> Result<(), Status> {
@@ -197,7 +194,7 @@ async fn a_full_replica_refuses_at_once_and_another_answers() {
     assert_eq!(write(&alone).await.unwrap_err().code(), Code::Unavailable);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     // Probes are let in.
-    let mut health = HealthClient::new(transport_to(&[format!("http://{}", full.address)], None));
+    let mut health = HealthClient::new(transport_to(&[format!("http://{}", full.address)]));
     health.check(HealthCheckRequest::default()).await.unwrap();
 
     let client = to(&[&full, &free]);
@@ -213,7 +210,7 @@ async fn a_full_replica_refuses_at_once_and_another_answers() {
 async fn a_draining_server_says_so_and_answers_still() {
     let replica = Replica::plain().await;
     let address = [format!("http://{}", replica.address)];
-    let mut health = HealthClient::new(transport_to(&address, None));
+    let mut health = HealthClient::new(transport_to(&address));
     for service in ["", "rollcall.token.v1.Keys"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let status = health.check(request).await.unwrap().get_ref().status();
@@ -240,79 +237,4 @@ async fn an_aged_connection_is_replaced_without_a_failure() {
     while Instant::now() < until {
         write(&client).await.unwrap();
     }
-}
-
-/// An authority, and what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Files of a process that is called `name`.
-    fn files(&self, dir: &Path, name: &str) -> Config {
-        let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
-        let file = |kind: &str, content: String| {
-            let path = dir.join(format!("{name}-{kind}.pem"));
-            std::fs::write(&path, content).unwrap();
-            path
-        };
-        Config {
-            ca_file: file("ca", self.0.pem()),
-            cert_file: file("cert", certificate.pem()),
-            key_file: file("key", key.serialize_pem()),
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_processes_with_certificates_of_ours_are_heard() {
-    // Installs the cryptography that TLS needs.
-    drop(testkit::http_client());
-    let dir = tempfile::tempdir().unwrap();
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    let load = |config: &Config| Tls::load(config, "grpc.tls").unwrap().unwrap();
-    let server_tls = load(&ours.files(dir.path(), "localhost"));
-    let options = server::Options { tls: Some(server_tls), ..server::Options::default() };
-    let replica = Replica::start(options, false).await;
-    let by_name = [format!("https://localhost:{}", replica.address.port())];
-
-    let gateway = ours.files(dir.path(), "gateway");
-    write(&KeysClient::new(transport_to(&by_name, Some(&load(&gateway))))).await.unwrap();
-    assert_eq!(replica.calls(), 1);
-
-    // A stranger's certificate, none at all, and a server under a name that its certificate is not for.
-    let other = tempfile::tempdir().unwrap();
-    let mut stranger = theirs.files(other.path(), "gateway");
-    stranger.ca_file = gateway.ca_file.clone();
-    let by_address = [format!("https://{}", replica.address)];
-    let plain = [format!("http://localhost:{}", replica.address.port())];
-    for transport in [
-        transport_to(&by_name, Some(&load(&stranger))),
-        transport_to(&by_address, Some(&load(&gateway))),
-        transport_to(&plain, None),
-    ] {
-        let error = write(&KeysClient::new(transport)).await.unwrap_err();
-        assert_eq!(error.code(), Code::Unavailable, "{error:?}");
-    }
-    assert_eq!(replica.calls(), 1);
-}
-
-#[test]
-fn certificates_that_cannot_be_read_are_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let good = Authority::new().files(dir.path(), "a");
-    assert!(Tls::load(&Config::default(), "grpc.tls").unwrap().is_none());
-    let fault = |config: Config| Tls::load(&config, "grpc.tls").err().unwrap().to_string();
-    let text = fault(Config { key_file: "".into(), ..good.clone() });
-    assert!(text.contains("grpc.tls.key_file is empty"), "{text}");
-    let text = fault(Config { ca_file: "/nowhere".into(), ..good.clone() });
-    assert!(text.contains("grpc.tls.ca_file") && text.contains("/nowhere"), "{text}");
-    let text = fault(Config { cert_file: good.key_file.clone(), ..good.clone() });
-    assert!(text.contains("grpc.tls.cert_file") && text.contains("CERTIFICATE"), "{text}");
 }

@@ -7,6 +7,7 @@
 //! * [`server`]: `rollcall standalone` as a process, with tenants on it.
 //! * [`client`], [`memberships`]: a plain SCIM client, and one that asks membership questions over gRPC.
 //! * [`issuer`]: an OpenID Connect issuer that signs whatever a test wants, and can be slow, down or lying.
+//! * [`authority`]: a certificate authority, and its certificates in files that are renewed as Kubernetes does it.
 //! * [`tokens`]: access tokens for a service that a test serves alone.
 //! * [`transcript`]: golden transcripts of identity providers, played over HTTP.
 //!
@@ -33,6 +34,7 @@
 //!
 //! Without the macro: `testkit::db::fresh(Backend::Postgres, Service::Identity).await?`.
 
+pub mod authority;
 pub mod client;
 pub mod cluster;
 pub mod collector;

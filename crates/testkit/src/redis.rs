@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
+use crate::authority::Mounted;
 use crate::keeper::Keeper;
 use crate::process::{Process, free_address, wait_until};
 
@@ -62,7 +63,14 @@ fn start() -> Result<(String, Option<Keeper>)> {
 /// A Redis of one test, to be stopped and started at will.
 pub fn private() -> Result<(Process, SocketAddr)> {
     let address = free_address()?;
-    Ok((member(address, &[])?, address))
+    Ok((member(address, None, &[])?, address))
+}
+
+/// A Redis of one test that speaks TLS only. With `asks` it refuses whoever shows no certificate of the same authority.
+pub fn encrypted(files: &Mounted, asks: bool) -> Result<(Process, SocketAddr)> {
+    let address = free_address()?;
+    let asks = if asks { "yes" } else { "no" };
+    Ok((member(address, Some(files), &["--tls-auth-clients", asks])?, address))
 }
 
 /// Returns when the Redis there takes connections.
@@ -70,29 +78,32 @@ pub fn wait(address: SocketAddr) -> Result<()> {
     wait_until("Redis takes connections", || TcpStream::connect(address).is_ok())
 }
 
-/// A Redis Cluster of three masters.
-pub fn cluster() -> Result<(Vec<Process>, Vec<SocketAddr>)> {
+/// A Redis Cluster of three masters, with `tls` one that speaks nothing else.
+pub fn cluster(tls: Option<&Mounted>) -> Result<(Vec<Process>, Vec<SocketAddr>)> {
     let (mut processes, mut addresses) = (Vec::new(), Vec::new());
     while addresses.len() < 3 {
         let address = free_address()?;
         // Its bus listens 10,000 ports higher.
         if address.port() < 55_000 {
-            processes
-                .push(member(address, &["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"])?);
+            let clustered = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+            processes.push(member(address, tls, &clustered)?);
             addresses.push(address);
         } else {
             // Hold it no longer than it takes to be given another.
             let _taken = TcpListener::bind(address);
         }
     }
-    let mut create = Command::new("redis-cli");
+    let mut create = client(tls);
     create.args(["--cluster", "create"]).args(addresses.iter().map(ToString::to_string)).arg("--cluster-yes");
     let output = create.output().context("redis-cli")?;
     if !output.status.success() {
-        bail!("redis-cli --cluster create: {}", String::from_utf8_lossy(&output.stdout));
+        let said = [output.stdout, output.stderr].concat();
+        bail!("redis-cli --cluster create: {}", String::from_utf8_lossy(&said));
     }
     wait_until("the Redis Cluster is whole", || {
-        addresses.iter().all(|address| asked(*address, &["cluster", "info"]).contains("cluster_state:ok"))
+        addresses
+            .iter()
+            .all(|address| asked(*address, tls, &["cluster", "info"]).contains("cluster_state:ok"))
     })?;
     Ok((processes, addresses))
 }
@@ -110,34 +121,38 @@ pub struct Watched {
     _sentinel: Process,
 }
 
-/// Starts them and returns when the sentinel knows both.
-pub fn watched() -> Result<Watched> {
-    let (master, at) = private()?;
+/// Starts them and returns when the sentinel knows both. With `tls` they speak nothing else.
+pub fn watched(tls: Option<&Mounted>) -> Result<Watched> {
+    let at = free_address()?;
+    let master = member(at, tls, &[])?;
     let address = free_address()?;
     let (host, port) = (at.ip().to_string(), at.port().to_string());
-    let replica = member(address, &["--replicaof", &format!("{host} {port}")])?;
+    let replica = member(address, tls, &["--replicaof", &format!("{host} {port}")])?;
     let sentinel = free_address()?;
     let dir = tempfile::Builder::new().prefix("rollcall-sentinel-").tempdir()?.keep();
-    let settings = format!(
-        "port {}\nbind 127.0.0.1\nsentinel monitor main {host} {port} 1\nsentinel down-after-milliseconds main 500\n\
-         sentinel failover-timeout main 2000\n",
-        sentinel.port()
+    let mut settings = String::new();
+    for setting in listening(sentinel, tls).chunks(2) {
+        settings += &format!("{} {}\n", setting[0].trim_start_matches("--"), setting[1]);
+    }
+    settings += &format!(
+        "bind 127.0.0.1\nsentinel monitor main {host} {port} 1\nsentinel down-after-milliseconds main 500\n\
+         sentinel failover-timeout main 2000\n"
     );
     let file = dir.join("sentinel.conf");
     std::fs::write(&file, settings)?;
     let process =
         Process::start(&dir, &["redis-server".as_ref(), file.as_os_str(), "--sentinel".as_ref()], None)?;
     wait_until("the sentinel knows master and replica", || {
-        asked(sentinel, &["sentinel", "master", "main"]).contains("num-slaves\n1")
+        asked(sentinel, tls, &["sentinel", "master", "main"]).contains("num-slaves\n1")
     })?;
     Ok(Watched { master, replica, addresses: [at, address], sentinel, _sentinel: process })
 }
 
-fn member(address: SocketAddr, further: &[&str]) -> Result<Process> {
+fn member(address: SocketAddr, tls: Option<&Mounted>, further: &[&str]) -> Result<Process> {
     let dir = tempfile::Builder::new().prefix("rollcall-redis-").tempdir()?.keep();
-    let port = address.port().to_string();
-    let mut command =
-        vec!["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let mut command = vec!["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let listening = listening(address, tls);
+    command.extend(listening.iter().map(String::as_str));
     command.extend(further);
     let command: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
     let process = Process::start(&dir, &command, None)?;
@@ -145,8 +160,30 @@ fn member(address: SocketAddr, further: &[&str]) -> Result<Process> {
     Ok(process)
 }
 
-fn asked(address: SocketAddr, question: &[&str]) -> String {
-    let mut ask = Command::new("redis-cli");
+/// Options of a server or a sentinel, each with its value.
+fn listening(address: SocketAddr, tls: Option<&Mounted>) -> Vec<String> {
+    let port = address.port().to_string();
+    let Some(files) = tls else { return ["--port".to_owned(), port].into() };
+    let mut options = vec!["--port".to_owned(), "0".to_owned(), "--tls-port".to_owned(), port];
+    for (option, file) in [("cert", "tls.crt"), ("key", "tls.key"), ("ca-cert", "ca.crt")] {
+        options.extend([format!("--tls-{option}-file"), files.path(file).display().to_string()]);
+    }
+    for (option, value) in [("auth-clients", "no"), ("replication", "yes"), ("cluster", "yes")] {
+        options.extend([format!("--tls-{option}"), value.to_owned()]);
+    }
+    options
+}
+
+fn client(tls: Option<&Mounted>) -> Command {
+    let mut client = Command::new("redis-cli");
+    if let Some(files) = tls {
+        client.arg("--tls").arg("--cacert").arg(files.path("ca.crt"));
+    }
+    client
+}
+
+fn asked(address: SocketAddr, tls: Option<&Mounted>, question: &[&str]) -> String {
+    let mut ask = client(tls);
     ask.args(["-p", &address.port().to_string()]).args(question);
     ask.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }

@@ -2,8 +2,10 @@
 //! can. When there is no room, what changed nothing and went well goes first, the oldest of it; then the oldest of the rest.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use platform::clock::{Clock, Timestamp};
 use platform::metrics;
 use prost::Message;
 use proto::journal::v1::{Exchange, Outcome};
@@ -31,6 +33,9 @@ struct Waiting {
     /// Changed nothing and went well.
     plain: VecDeque<(Exchange, usize)>,
     bytes: usize,
+    /// Taken and not yet written: how many, and when the oldest of them came.
+    in_hand: usize,
+    in_hand_since: Option<i64>,
     /// Left out since somebody last asked.
     dropped: u64,
 }
@@ -76,7 +81,7 @@ impl Queue {
     /// The next batch, what matters most first; empty when nothing waits.
     pub(super) fn take(&self) -> Vec<Exchange> {
         let mut waiting = self.waiting();
-        let (mut batch, mut room) = (Vec::new(), BATCH_BYTES);
+        let (mut batch, mut room): (Vec<Exchange>, usize) = (Vec::new(), BATCH_BYTES);
         while batch.len() < BATCH {
             let next = waiting.notable.front().or(waiting.plain.front());
             let Some((_, bytes)) = next else { break };
@@ -89,7 +94,47 @@ impl Queue {
             room = room.saturating_sub(bytes);
             batch.push(exchange);
         }
+        waiting.in_hand = batch.len();
+        waiting.in_hand_since = batch.iter().map(|exchange| exchange.at_us).min();
         batch
+    }
+
+    /// What was taken is written, or never will be.
+    pub(super) fn written(&self) {
+        let mut waiting = self.waiting();
+        waiting.in_hand = 0;
+        waiting.in_hand_since = None;
+    }
+
+    /// Tells in the metrics how much waits and since when.
+    pub(crate) fn observe(self: &Arc<Self>, clock: &Clock) {
+        let queue = self.clone();
+        metrics::metrics().observe(
+            "rollcall.provisioning_log.waiting",
+            "Exchanges in memory that are not yet in the provisioning log.",
+            &[],
+            move || u64::try_from(queue.not_written()).unwrap_or(u64::MAX),
+        );
+        let (queue, clock) = (self.clone(), clock.clone());
+        metrics::metrics().observe_seconds(
+            "rollcall.provisioning_log.lag",
+            "How long the oldest exchange has waited that is not yet in the provisioning log; 0: there is none.",
+            move || queue.lag(clock.now()).as_secs_f64(),
+        );
+    }
+
+    fn not_written(&self) -> usize {
+        let waiting = self.waiting();
+        waiting.len() + waiting.in_hand
+    }
+
+    fn lag(&self, now: Timestamp) -> Duration {
+        let waiting = self.waiting();
+        let fronts = [waiting.notable.front(), waiting.plain.front()];
+        let oldest = fronts.into_iter().flatten().map(|(exchange, _)| exchange.at_us);
+        let since = oldest.chain(waiting.in_hand_since).min();
+        let waited = since.map_or(0, |since| now.micros().saturating_sub(since));
+        Duration::from_micros(u64::try_from(waited).unwrap_or(0))
     }
 
     /// How many wait.
@@ -148,6 +193,29 @@ mod tests {
         assert!(metrics.contains("rollcall_provisioning_log_dropped_total"), "{metrics}");
         assert_eq!(ids(&queue), ["c2", "c3", "c4"]);
         assert_eq!((queue.len(), queue.waiting().bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_is_not_written_is_counted_and_timed_also_once_it_was_taken() {
+        let queue = Arc::new(Queue::default());
+        let now = Timestamp::from_micros(10_000_000);
+        assert_eq!((queue.not_written(), queue.lag(now)), (0, Duration::ZERO));
+        for (id, at_us) in [("first", 3_000_000), ("second", 7_000_000)] {
+            queue.push(Exchange { at_us, ..exchange(id, Outcome::Changed) });
+        }
+        queue.push(Exchange { at_us: 9_000_000, ..exchange("read", Outcome::Unchanged) });
+        assert_eq!((queue.not_written(), queue.lag(now)), (3, Duration::from_secs(7)));
+        let taken = queue.take().len();
+        queue.push(Exchange { at_us: 9_500_000, ..exchange("late", Outcome::Changed) });
+        assert_eq!((taken, queue.not_written(), queue.lag(now)), (3, 4, Duration::from_secs(7)));
+        queue.written();
+        assert_eq!((queue.not_written(), queue.lag(now)), (1, Duration::from_millis(500)));
+
+        queue.observe(&Clock::manual(now));
+        let text = metrics::metrics().text().unwrap();
+        for line in ["rollcall_provisioning_log_waiting 1", "rollcall_provisioning_log_lag_seconds 0.5"] {
+            assert!(text.lines().any(|told| told == line), "{line} in {text}");
+        }
     }
 
     #[test]

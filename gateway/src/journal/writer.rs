@@ -42,6 +42,7 @@ pub(crate) async fn write(
             return;
         }
         writer.deliver(batch).await;
+        writer.queue.written();
         writer.tell_of_dropped();
     }
 }

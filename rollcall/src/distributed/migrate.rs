@@ -77,7 +77,7 @@ async fn migrate(settings: &Settings, service: Service, until: Instant) -> anyho
     }
 
     let pool = Pool::of(2);
-    let config = Config::Postgres { url, schema: Some(name.to_owned()), pool };
+    let config = Config::Postgres { url, schema: Some(name.to_owned()), pool, replica: None };
     // A migration may take as long as it takes.
     let patience = Patience { statement: Duration::ZERO, ..Patience::default() };
     let database = Database::connect_with(&config, patience).await?;

@@ -10,7 +10,7 @@ use platform::db::Database;
 use platform::db::cursor::Cursors;
 use platform::redis::{Redis, share_invalidations};
 use platform::server::{self, Health};
-use platform::tls::Tls;
+use platform::tls::{self, Tls};
 use platform::transport::{self, Transport};
 use proto::token::v1::keys_client::KeysClient;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,10 @@ impl Built {
 /// Builds the service of `role`: with its database open, and its transports to others, which connect when they are used.
 pub(super) async fn build(role: Role, around: &Surroundings<'_>) -> anyhow::Result<Built> {
     let tls = around.settings.grpc.tls()?;
+    if let Some(tls) = &tls {
+        let following = tls.clone().follow(tls::LOOK_EVERY, around.clock.clone(), around.stop.clone());
+        around.tasks.spawn(following);
+    }
     match role.service() {
         Some(migrations::Service::Token) => token(tls, around).await,
         Some(service) => other(service, tls, around).await,

@@ -28,15 +28,20 @@ return 0
 ";
 
 impl Gcra {
+    /// The highest rate: Redis's clock counts microseconds, and what is due is kept in them.
+    pub const MAX_PER_SECOND: u32 = 1_000_000;
+
     /// Counts on this Redis.
     pub fn new(redis: Redis) -> Self {
+        crate::metrics::metrics().redis_fallbacks("limits", 0);
         Self { redis, script: std::sync::Arc::new(Script::new(SCRIPT)) }
     }
 
-    /// Counts one thing done under `key`, of which `per_second` may be done for long and `burst` at once after a pause.
+    /// Counts one thing done under `key`, of which `per_second` (1 to [`Self::MAX_PER_SECOND`], else the nearer of the two) may be
+    /// done for long and `burst` at once after a pause.
     /// `Some(Err)` says how long to wait, and nothing was counted. `None`: Redis cannot tell; count in this process instead.
     pub async fn check(&self, key: &str, per_second: u32, burst: u32) -> Option<Result<(), Duration>> {
-        let interval = 1_000_000.0 / f64::from(per_second.max(1));
+        let interval = 1_000_000.0 / f64::from(per_second.clamp(1, Self::MAX_PER_SECOND));
         let mut invocation = self.script.prepare_invoke();
         invocation.key(self.redis.key(&format!("rate:{key}"))).arg(interval).arg(burst.max(1)).arg(1);
         let wait: u64 = self

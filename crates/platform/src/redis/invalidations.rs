@@ -37,6 +37,7 @@ pub async fn share_invalidations(redis: Redis, invalidations: Invalidations, sto
     // Until we listen, nothing arrives.
     invalidations.set_longest_memory(Some(MEMORY_WITHOUT_REDIS));
     metrics::metrics().redis_up("invalidations", false);
+    metrics::metrics().redis_fallbacks("invalidations", 0);
     let here = CredentialId::new(&Clock::system()).to_string();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -67,7 +68,7 @@ async fn speak(redis: &Redis, mut inbox: Receiver<Invalidation>, here: &str) {
             if said.is_some() {
                 break;
             }
-            metrics::metrics().redis_fallback("invalidations");
+            metrics::metrics().redis_fallbacks("invalidations", 1);
             tokio::time::sleep(PUBLISH_AGAIN_AFTER).await;
         }
     }
@@ -77,7 +78,10 @@ async fn listen(redis: &Redis, invalidations: &Invalidations, here: &str) {
     loop {
         match listen_once(redis, invalidations, here).await {
             Ok(()) => tracing::warn!("Redis closed the subscription to invalidations"),
-            Err(error) => tracing::debug!(%error, "cannot listen to invalidations: {error}"),
+            Err(error) => {
+                let why = redis.shared.dialer.explain(&error);
+                tracing::debug!(%error, "cannot listen to invalidations: {why}");
+            }
         }
         metrics::metrics().redis_up("invalidations", false);
         invalidations.set_longest_memory(Some(MEMORY_WITHOUT_REDIS));

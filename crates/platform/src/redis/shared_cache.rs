@@ -7,6 +7,10 @@
 //! An entry is good if nothing was invalidated since *before* the token service was asked: the lookup that misses returns a
 //! [`Ticket`] with Redis's time, the entry is stored with it, and a later lookup compares it with the notes that invalidations
 //! leave (`invalidations.rs`). So an answer that a revocation overtook on its way is never believed.
+//!
+//! What is compared stands in clear beside the sealed value and is authenticated with it, as is until when the entry is good:
+//! whoever can write to Redis makes a gateway ask the token service, and no more. (Who takes the note of a revocation away wins
+//! what is left of the entry's thirty seconds.)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,27 +35,30 @@ pub(super) const NOTE_LIFETIME_MS: u64 = 60_000;
 
 /// In a cluster all keys of the cache are on one node, so that one script can compare them.
 pub(super) const NOTES: &str = "{cache}:note:";
-const ENTRIES: &str = "{cache}:entry:";
+/// Their form is 2. Gateways with another one leave them alone, and have theirs beside them.
+const ENTRIES: &str = "{cache}:entry2:";
+const FORM: &[u8] = b"rollcall shared cache 2";
 const NONCE_BYTES: usize = 12;
 
-/// `KEYS[1]` is the entry, `ARGV[1]` what notes begin with. Answers the sealed value, or the time.
+/// `KEYS[1]` is the entry, `ARGV[1]` what notes begin with. Answers the time, and the entry when nothing that it says it is about was
+/// invalidated since.
 const GET: &str = r"
-local entry = redis.call('HMGET', KEYS[1], 'at', 'tenant', 'credential', 'sealed')
-if entry[4] then
-  local good = true
-  for _, what in ipairs({entry[2], entry[3], 'everything'}) do
-    local note = redis.call('GET', ARGV[1] .. what)
-    if note and tonumber(note) >= tonumber(entry[1]) then good = false end
-  end
-  if good then return {'hit', entry[4]} end
-end
 local clock = redis.call('TIME')
-return {'miss', string.format('%.0f', clock[1] * 1000000 + clock[2])}
+local now = string.format('%.0f', clock[1] * 1000000 + clock[2])
+local entry = redis.call('HMGET', KEYS[1], 'at', 'until', 'tenant', 'credential', 'sealed')
+for field = 1, 5 do
+  if not entry[field] then return {now} end
+end
+for _, what in ipairs({entry[3], entry[4], 'everything'}) do
+  local note = redis.call('GET', ARGV[1] .. what)
+  if note and tonumber(note) >= (tonumber(entry[1]) or 0) then return {now} end
+end
+return {now, entry[1], entry[2], entry[3], entry[4], entry[5]}
 ";
 
-/// `KEYS[1]` is the entry, `ARGV` its lifetime in milliseconds and its four fields.
+/// `KEYS[1]` is the entry, `ARGV` its lifetime in milliseconds and its five fields.
 const PUT: &str = r"
-redis.call('HSET', KEYS[1], 'at', ARGV[2], 'tenant', ARGV[3], 'credential', ARGV[4], 'sealed', ARGV[5])
+redis.call('HSET', KEYS[1], 'at', ARGV[2], 'until', ARGV[3], 'tenant', ARGV[4], 'credential', ARGV[5], 'sealed', ARGV[6])
 return redis.call('PEXPIRE', KEYS[1], ARGV[1])
 ";
 
@@ -64,7 +71,10 @@ pub struct SharedCache {
 }
 
 /// When it was asked: what is learnt from now on may be stored with it.
-pub struct Ticket(String);
+pub struct Ticket {
+    /// Redis's time, microseconds since the Unix epoch.
+    at: u64,
+}
 
 /// What the cache knows.
 pub enum Looked {
@@ -79,6 +89,7 @@ pub enum Looked {
 impl SharedCache {
     /// On this Redis.
     pub fn new(redis: Redis) -> Self {
+        metrics::metrics().redis_fallbacks("cache", 0);
         Self { redis, get: Arc::new(Script::new(GET)), put: Arc::new(Script::new(PUT)) }
     }
 
@@ -87,20 +98,19 @@ impl SharedCache {
         let seal = Seal::of(secret);
         let mut invocation = self.get.prepare_invoke();
         invocation.key(self.redis.key(&format!("{ENTRIES}{}", seal.name))).arg(self.redis.key(NOTES));
-        let answer =
-            self.redis
-                .ask("cache", |mut link| async move {
-                    invocation.invoke_async::<(String, Vec<u8>)>(&mut link).await
-                })
-                .await;
-        let Some((outcome, value)) = answer else { return Looked::Unavailable };
-        let opened = if outcome == "hit" { seal.open(&value) } else { None };
+        let answer = self
+            .redis
+            .ask("cache", |mut link| async move { invocation.invoke_async::<Vec<Vec<u8>>>(&mut link).await })
+            .await;
+        let Some(answer) = answer else { return Looked::Unavailable };
+        let Some((now, entry)) = read(answer) else { return Looked::Unavailable };
+        let opened = entry.filter(|entry| (entry.about.at..entry.about.until).contains(&now));
+        let opened = opened.and_then(|entry| seal.open(&entry.about, &entry.sealed));
         metrics::metrics().shared_cache(opened.is_some());
         match opened {
             Some(value) => Looked::Hit(value),
-            // What does not open was put there by somebody else: leave it, it goes by itself.
-            None if outcome == "hit" => Looked::Unavailable,
-            None => Looked::Miss(Ticket(String::from_utf8_lossy(&value).into_owned())),
+            // Also for what does not open: it was put there by somebody else, and what is learnt now goes over it.
+            None => Looked::Miss(Ticket { at: now }),
         }
     }
 
@@ -116,15 +126,23 @@ impl SharedCache {
         ttl: Duration,
     ) {
         let seal = Seal::of(secret);
-        let Some(sealed) = seal.close(value) else { return };
-        let tenant = tenant.map_or_else(|| "-".to_owned(), |tenant| tenant.to_string());
+        let ttl = ttl.min(LONGEST_TTL).max(Duration::from_millis(1));
+        let about = About {
+            at: ticket.at,
+            // From before the token service was asked: rather too early than too late.
+            until: ticket.at.saturating_add(u64::try_from(ttl.as_micros()).unwrap_or(0)),
+            tenant: tenant.map_or_else(|| "-".to_owned(), |tenant| tenant.to_string()),
+            credential: credential.to_owned(),
+        };
+        let Some(sealed) = seal.close(&about, value) else { return };
         let mut invocation = self.put.prepare_invoke();
         invocation
             .key(self.redis.key(&format!("{ENTRIES}{}", seal.name)))
-            .arg(u64::try_from(ttl.min(LONGEST_TTL).as_millis()).unwrap_or(1).max(1))
-            .arg(&ticket.0)
-            .arg(tenant)
-            .arg(credential)
+            .arg(u64::try_from(ttl.as_millis()).unwrap_or(1))
+            .arg(about.at)
+            .arg(about.until)
+            .arg(about.tenant)
+            .arg(about.credential)
             .arg(sealed);
         let _ = self
             .redis
@@ -143,6 +161,39 @@ pub(super) fn note_of(what: Invalidation) -> String {
     }
 }
 
+/// What is in clear beside a sealed value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct About {
+    /// Redis's time before the token service was asked, and when the entry is no longer good, microseconds since the Unix epoch.
+    at: u64,
+    until: u64,
+    /// By what it is invalidated.
+    tenant: String,
+    credential: String,
+}
+
+struct Stored {
+    about: About,
+    sealed: Vec<u8>,
+}
+
+/// The time, and the entry if there is one that can be read. `None` when the time cannot.
+fn read(answer: Vec<Vec<u8>>) -> Option<(u64, Option<Stored>)> {
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
+    let mut fields = answer.into_iter();
+    let now = number(&fields.next()?)?;
+    let mut stored = || {
+        let about = About {
+            at: number(&fields.next()?)?,
+            until: number(&fields.next()?)?,
+            tenant: String::from_utf8(fields.next()?).ok()?,
+            credential: String::from_utf8(fields.next()?).ok()?,
+        };
+        Some(Stored { about, sealed: fields.next()? })
+    };
+    Some((now, stored()))
+}
+
 struct Seal {
     name: String,
     cipher: ChaCha20Poly1305,
@@ -150,25 +201,39 @@ struct Seal {
 
 impl Seal {
     fn of(secret: &str) -> Self {
-        let derived = Hkdf::<Sha256>::new(Some(b"rollcall shared cache 1"), secret.as_bytes());
+        let derived = Hkdf::<Sha256>::new(Some(FORM), secret.as_bytes());
         let (mut key, mut name) = ([0; 32], [0; 24]);
         derived.expand(b"key", &mut key).expect("32 bytes are fewer than HKDF gives");
         derived.expand(b"name", &mut name).expect("24 bytes are fewer than HKDF gives");
         Self { name: URL_SAFE_NO_PAD.encode(name), cipher: ChaCha20Poly1305::new(&Key::from(key)) }
     }
 
+    /// What is authenticated with the value: its name and all that is in clear, each with its length, so that nothing can move
+    /// from one to the next.
+    fn associated(&self, about: &About) -> Vec<u8> {
+        let About { at, until, tenant, credential } = about;
+        let mut data = Vec::new();
+        for text in [&self.name, tenant, credential] {
+            data.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            data.extend_from_slice(text.as_bytes());
+        }
+        data.extend_from_slice(&at.to_be_bytes());
+        data.extend_from_slice(&until.to_be_bytes());
+        data
+    }
+
     /// Nonce and ciphertext. `None` when the system has no randomness.
-    fn close(&self, value: &[u8]) -> Option<Vec<u8>> {
+    fn close(&self, about: &About, value: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).ok()?;
-        let payload = Payload { msg: value, aad: self.name.as_bytes() };
+        let payload = Payload { msg: value, aad: &self.associated(about) };
         let sealed = self.cipher.encrypt(&Nonce::from(nonce), payload).ok()?;
         Some([nonce.as_slice(), sealed.as_slice()].concat())
     }
 
-    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+    fn open(&self, about: &About, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-        let payload = Payload { msg: sealed, aad: self.name.as_bytes() };
+        let payload = Payload { msg: sealed, aad: &self.associated(about) };
         self.cipher.decrypt(&Nonce::from(*nonce), payload).ok()
     }
 }
@@ -177,12 +242,43 @@ impl Seal {
 mod tests {
     use super::*;
 
+    fn about() -> About {
+        About { at: 1, until: 2, tenant: "tenant".to_owned(), credential: "credential".to_owned() }
+    }
+
     #[test]
     fn only_the_same_token_opens() {
-        let sealed = Seal::of("rcs_one").close(b"access token").unwrap();
-        assert_eq!(Seal::of("rcs_one").open(&sealed).unwrap(), b"access token");
-        assert_eq!(Seal::of("rcs_two").open(&sealed), None);
-        assert_eq!(Seal::of("rcs_one").open(b"short"), None);
+        let sealed = Seal::of("rcs_one").close(&about(), b"access token").unwrap();
+        assert_eq!(Seal::of("rcs_one").open(&about(), &sealed).unwrap(), b"access token");
+        assert_eq!(Seal::of("rcs_two").open(&about(), &sealed), None);
+        assert_eq!(Seal::of("rcs_one").open(&about(), b"short"), None);
         assert!(!sealed.windows(6).any(|part| part == b"access"));
+    }
+
+    #[test]
+    fn nothing_beside_it_can_be_changed() {
+        let seal = Seal::of("rcs_one");
+        let sealed = seal.close(&about(), b"access token").unwrap();
+        for changed in [
+            About { at: 2, ..about() },
+            About { until: 3, ..about() },
+            About { tenant: "-".to_owned(), ..about() },
+            About { credential: "another".to_owned(), ..about() },
+            About { tenant: "tenantc".to_owned(), credential: "redential".to_owned(), ..about() },
+        ] {
+            assert_eq!(seal.open(&changed, &sealed), None, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn what_redis_says_is_read_or_left() {
+        let say = |parts: &[&str]| read(parts.iter().map(|part| part.as_bytes().to_vec()).collect());
+        let (now, entry) = say(&["7", "1", "2", "tenant", "credential", "sealed"]).unwrap();
+        assert_eq!((now, entry.unwrap().about), (7, about()));
+        for parts in [&["7"][..], &["7", "x", "2", "t", "c", "s"], &["7", "-1", "2", "t", "c", "s"]] {
+            let (now, entry) = say(parts).unwrap();
+            assert_eq!((now, entry.is_none()), (7, true), "{parts:?}");
+        }
+        assert!(say(&[]).is_none() && say(&["soon"]).is_none());
     }
 }

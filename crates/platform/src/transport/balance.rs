@@ -18,7 +18,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Scheme, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -109,9 +112,9 @@ impl Balanced {
         if targets.is_empty() {
             return Err(Error::invalid_value(format!("no address of the service {name} is given")));
         }
-        // A certificate that cannot be used must stop the start, not the first call.
+        // A name that cannot be called must stop the start, not the first call.
         for target in &targets {
-            endpoint(target, SocketAddr::from(([127, 0, 0, 1], 1)), options, tls)?;
+            channel(target, SocketAddr::from(([127, 0, 0, 1], 1)), options, tls)?;
         }
         let (sender, replicas) = watch::channel(Replicas::default());
         let look_again = Arc::new(Notify::new());
@@ -380,29 +383,31 @@ fn target(address: &str, tls: bool) -> Result<Target> {
     Ok(Target { origin: uri, host, port })
 }
 
-fn endpoint(target: &Target, address: SocketAddr, options: &Options, tls: Option<&Tls>) -> Result<Endpoint> {
-    let scheme = target.origin.scheme_str().unwrap_or("http");
-    let invalid = |error: tonic::transport::Error| {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Error::invalid_value(format!("{} cannot be called: {text}", target.origin))
+/// A connection to the replica at `address`, made when it is first used and again when it is lost.
+fn channel(target: &Target, address: SocketAddr, options: &Options, tls: Option<&Tls>) -> Result<Channel> {
+    let invalid = |error: &dyn std::fmt::Display| {
+        Error::invalid_value(format!("{} cannot be called: {error}", target.origin))
     };
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-        .map_err(invalid)?
+    // Encrypted or not is what the connector below makes of it; the replica is told the name that it was called by.
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| invalid(&error))?
         .origin(target.origin.clone())
         .connect_timeout(options.connect_timeout)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_timeout)
         .keep_alive_while_idle(true);
-    match tls {
-        Some(tls) => endpoint.tls_config(tls.client(&target.host)).map_err(invalid),
-        None => Ok(endpoint),
-    }
+    let Some(tls) = tls.cloned() else { return Ok(endpoint.connect_lazy()) };
+    let name = ServerName::try_from(target.host.clone()).map_err(|error| invalid(&error))?;
+    let connector = tower::service_fn(move |_: Uri| {
+        let (tls, name) = (tls.clone(), name.clone());
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            tls.connect(name, stream).await.map(TokioIo::new)
+        }
+    });
+    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 /// Keeps the set of replicas in step with what the names stand for.
@@ -467,11 +472,11 @@ impl Follow {
     }
 
     fn replica(&self, target: &Target, address: SocketAddr) -> Option<Arc<Replica>> {
-        match endpoint(target, address, &self.options, self.tls.as_ref()) {
-            Ok(endpoint) => Some(Arc::new(Replica {
+        match channel(target, address, &self.options, self.tls.as_ref()) {
+            Ok(channel) => Some(Arc::new(Replica {
                 address,
                 origin: target.origin.clone(),
-                channel: endpoint.connect_lazy(),
+                channel,
                 under_way: AtomicUsize::new(0),
                 standing: Mutex::default(),
             })),

@@ -48,6 +48,12 @@ they are there and not empty; the admin token, which may be taken away, comes by
 {{- end }}
 {{- end }}
 
+{{- define "rollcall.redisTls" -}}
+{{- if and (has .component (list "gateway" "token")) (not .root.Values.trial.enabled) -}}
+{{- .root.Values.redis.tls.existingSecret }}
+{{- end }}
+{{- end }}
+
 {{- define "rollcall.env" -}}
 {{- range $key, $variable := include "rollcall.secretFiles" .component | fromJson }}
 - name: {{ $variable }}
@@ -56,6 +62,16 @@ they are there and not empty; the admin token, which may be taken away, comes by
 {{- if include "rollcall.redisSecret" . }}
 - name: ROLLCALL_REDIS__URLS_FILE
   value: /run/rollcall/redis/redis_urls
+{{- end }}
+{{- if include "rollcall.redisTls" . }}
+- name: ROLLCALL_REDIS__CA_FILE
+  value: /run/rollcall/redis-tls/ca.crt
+{{- if .root.Values.redis.tls.clientCertificate }}
+- name: ROLLCALL_REDIS__CERT_FILE
+  value: /run/rollcall/redis-tls/tls.crt
+- name: ROLLCALL_REDIS__KEY_FILE
+  value: /run/rollcall/redis-tls/tls.key
+{{- end }}
 {{- end }}
 {{- if eq .component "token" }}
 - name: ROLLCALL_SECRETS__ADMIN_TOKEN
@@ -81,6 +97,11 @@ they are there and not empty; the admin token, which may be taken away, comes by
 {{- if include "rollcall.redisSecret" . }}
 - name: redis
   mountPath: /run/rollcall/redis
+  readOnly: true
+{{- end }}
+{{- if include "rollcall.redisTls" . }}
+- name: redis-tls
+  mountPath: /run/rollcall/redis-tls
   readOnly: true
 {{- end }}
 {{- if .root.Values.tls.existingSecret }}
@@ -114,6 +135,12 @@ they are there and not empty; the admin token, which may be taken away, comes by
     items:
       - key: redis_urls
         path: redis_urls
+{{- end }}
+{{- with include "rollcall.redisTls" . }}
+- name: redis-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
 {{- end }}
 {{- with .root.Values.tls.existingSecret }}
 - name: tls
