@@ -35,9 +35,10 @@ pub struct Config {
     pub bulk_max_payload_bytes: usize,
     /// Refuse requests above a tenant's rate. Off: there is no limit, whatever a tenant's settings say.
     pub rate_limit: bool,
-    /// Requests per second that a tenant may make for long, where its settings do not say otherwise. Each operation of a bulk is one.
+    /// Requests per second that a tenant may make for long, where its settings do not say otherwise; 1 to 1,000,000. Each operation
+    /// of a bulk is one.
     pub rate_limit_per_second: u32,
-    /// Requests that a tenant may make at once after a pause, where its settings do not say otherwise.
+    /// Requests that a tenant may make at once after a pause, where its settings do not say otherwise; 1 to 1,000,000.
     pub rate_limit_burst: u32,
     /// No tenant's rate is below this, whatever is set: Entra ID must be able to send 25 requests per second.
     pub rate_limit_floor_per_second: u32,

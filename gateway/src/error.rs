@@ -39,6 +39,11 @@ impl Error {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(ErrorKind::RateLimited, detail) }
     }
 
+    /// Worth another try after this long, which goes into the header.
+    pub(crate) fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_s: Some(seconds.into()), ..self }
+    }
+
     /// A service answered something its contract rules out.
     pub(crate) fn broken_contract(what: &'static str) -> Self {
         platform::Error::internal(what).into()

@@ -137,8 +137,9 @@ impl Limiter {
             Ok(own) => own,
         };
         let per_second = chosen(limits.requests_per_second, self.config.rate_limit_per_second);
+        let per_second = per_second.max(self.config.rate_limit_floor_per_second);
         Some(Quota {
-            per_second: per_second.max(self.config.rate_limit_floor_per_second).max(1),
+            per_second: per_second.clamp(1, Gcra::MAX_PER_SECOND),
             burst: chosen(limits.burst, self.config.rate_limit_burst).max(1),
         })
     }
@@ -284,6 +285,19 @@ mod tests {
         assert_eq!(quota(-1, 7, &config), None);
         assert_eq!(quota(0, 0, &Config { rate_limit_per_second: 3, ..config.clone() }), Some((25, 1000)));
         assert_eq!(quota(50, 7, &Config { rate_limit: false, ..config }), None);
+    }
+
+    /// Above a billion a second, requests would come at no distance at all.
+    #[tokio::test(start_paused = true)]
+    async fn there_is_a_limit_however_high_the_rate() {
+        let config = Config { rate_limit_per_second: u32::MAX, rate_limit_burst: 2, ..Config::default() };
+        for limits in [PLATFORM, Limits { requests_per_second: i32::MAX, burst: 2, concurrent: 0 }] {
+            let (limiter, tenant) = (Limiter::new(&config), tenant());
+            assert_eq!(limiter.quota(limits).unwrap().per_second, Gcra::MAX_PER_SECOND);
+            limiter.check(tenant, limits).unwrap();
+            limiter.check(tenant, limits).unwrap();
+            limiter.check(tenant, limits).unwrap_err();
+        }
     }
 
     #[tokio::test(start_paused = true)]

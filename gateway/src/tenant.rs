@@ -3,8 +3,8 @@
 //! A secret is resolved by the token service and remembered for some seconds under its SHA-256, never in clear. One
 //! lookup at a time per secret; revocations drop what is remembered at once ([`platform::cache::Invalidations`]).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ::scim::ErrorKind;
@@ -221,15 +221,54 @@ pub(crate) struct Sessions {
     /// What other gateways learnt.
     shared: OnceLock<SharedCache>,
     invalidations: Invalidations,
-    inbox: Mutex<broadcast::Receiver<Invalidation>>,
-    /// Counts invalidations, so that a lookup notices that one overtook it.
-    generation: AtomicU64,
+    inbox: Mutex<Inbox>,
 }
+
+struct Inbox {
+    invalidations: broadcast::Receiver<Invalidation>,
+    /// The lookups under way; true as soon as an invalidation overtook it.
+    flights: Vec<Arc<AtomicBool>>,
+}
+
+type Outcome = Result<Arc<Session>, ::scim::Error>;
 
 #[derive(Clone)]
 struct Entry {
-    outcome: Result<Arc<Session>, ::scim::Error>,
+    outcome: Outcome,
     good_until: Timestamp,
+    /// Something was invalidated while it was looked up: it may be from before.
+    overtaken: Arc<AtomicBool>,
+}
+
+/// A lookup under way, to be kept until what comes of it has its place in the cache: from then on an invalidation finds it there,
+/// until then it finds this.
+struct Flight<'a> {
+    sessions: &'a Sessions,
+    overtaken: Arc<AtomicBool>,
+}
+
+impl<'a> Flight<'a> {
+    fn new(sessions: &'a Sessions) -> Self {
+        let overtaken = Arc::new(AtomicBool::new(false));
+        lock(&sessions.inbox).flights.push(overtaken.clone());
+        Self { sessions, overtaken }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        lock(&self.sessions.inbox).flights.retain(|flight| !Arc::ptr_eq(flight, &self.overtaken));
+    }
+}
+
+impl Entry {
+    fn is_overtaken(&self) -> bool {
+        self.overtaken.load(Ordering::SeqCst)
+    }
+}
+
+fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
+    inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sessions {
@@ -245,10 +284,11 @@ impl Sessions {
             .time_to_live(ttl.max(REFUSAL_TTL))
             .support_invalidation_closures()
             .build();
-        let inbox = Mutex::new(invalidations.subscribe());
+        let inbox = Inbox { invalidations: invalidations.subscribe(), flights: Vec::new() };
+        let inbox = Mutex::new(inbox);
         let invalidations = invalidations.clone();
         let shared = OnceLock::new();
-        Self { credentials, clock, ttl, entries, shared, invalidations, inbox, generation: AtomicU64::new(0) }
+        Self { credentials, clock, ttl, entries, shared, invalidations, inbox }
     }
 
     /// Learns from other gateways, and tells them, from now on.
@@ -264,29 +304,39 @@ impl Sessions {
         let secret = bearer(headers)?;
         self.drop_invalidated();
         let key: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-        let now = self.clock.now();
-        let stale = |entry: &Entry| entry.good_until <= now;
-        let entry = self.entries.entry(key).or_insert_with_if(self.look_up(secret), stale).await;
+        let mut flight = None;
+        let mut entry = self.remembered(key, self.look_up(secret, &mut flight)).await;
+        if entry.value().is_overtaken() && !entry.is_fresh() {
+            // Another request's lookup, which may have begun before a revocation that this one came after. The next one did not.
+            entry = self.remembered(key, self.look_up(secret, &mut flight)).await;
+        }
         metrics().context_cache(!entry.is_fresh());
         Ok(entry.into_value().outcome?)
     }
 
-    async fn look_up(&self, secret: &str) -> Entry {
-        let generation = self.generation.load(Ordering::SeqCst);
+    /// What is remembered under the key; what comes of `look_up` if that is nothing.
+    async fn remembered(
+        &self,
+        key: [u8; 32],
+        look_up: impl Future<Output = Entry>,
+    ) -> moka::Entry<[u8; 32], Entry> {
+        let now = self.clock.now();
+        let stale = |entry: &Entry| entry.good_until <= now || entry.is_overtaken();
+        self.entries.entry(key).or_insert_with_if(look_up, stale).await
+    }
+
+    /// Asks anew. Revoked meanwhile, the answer may be from before: it serves those who asked by then, and no one after.
+    async fn look_up<'a>(&'a self, secret: &str, flight: &mut Option<Flight<'a>>) -> Entry {
+        let overtaken = flight.insert(Flight::new(self)).overtaken.clone();
         let resolved = self.resolve(secret).await;
         let now = self.clock.now();
-        let mut entry = match resolved {
+        let (outcome, good_until) = match resolved {
             // It may have been learnt some time ago; a short memory keeps that from adding up.
             Ok((answer, Source::OtherGateway)) => self.remember(answer, now, MEMORY_WITHOUT_REDIS),
             Ok((answer, Source::TokenService)) => self.remember(answer, now, Duration::MAX),
             Err(error) => refusal(error, now),
         };
-        // Revoked while we asked: the answer may be from before. It serves those who wait for it, and no one after.
-        self.drop_invalidated();
-        if self.generation.load(Ordering::SeqCst) != generation {
-            entry.good_until = now;
-        }
-        entry
+        Entry { outcome, good_until, overtaken }
     }
 
     /// What the secret stands for: from what another gateway learnt, or else from the token service.
@@ -325,11 +375,11 @@ impl Sessions {
         tokio::spawn(async move { shared.put(&secret, ticket, tenant, &credential, &value, ttl).await });
     }
 
-    fn remember(&self, answer: ResolveResponse, now: Timestamp, at_most: Duration) -> Entry {
+    fn remember(&self, answer: ResolveResponse, now: Timestamp, at_most: Duration) -> (Outcome, Timestamp) {
         let memory = self.ttl.min(at_most).min(self.invalidations.longest_memory());
         let good_until = good_until(&answer, now.plus(memory));
         match session(answer) {
-            Ok(session) => Entry { outcome: Ok(Arc::new(session)), good_until },
+            Ok(session) => (Ok(Arc::new(session)), good_until),
             Err(error) => refusal(error, now),
         }
     }
@@ -337,14 +387,16 @@ impl Sessions {
     /// Takes in what was invalidated since the last look. Done before each lookup, so that whoever asks after a
     /// revocation was published never sees the old answer.
     fn drop_invalidated(&self) {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inbox = lock(&self.inbox);
         loop {
-            match inbox.try_recv() {
+            match inbox.invalidations.try_recv() {
                 Ok(Invalidation::Everything) | Err(TryRecvError::Lagged(_)) => self.entries.invalidate_all(),
                 Ok(what) => self.drop_entries(what),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
-            self.generation.fetch_add(1, Ordering::SeqCst);
+            for overtaken in &inbox.flights {
+                overtaken.store(true, Ordering::SeqCst);
+            }
         }
     }
 
@@ -401,13 +453,13 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
 }
 
 /// Only a refusal is remembered. That nobody could answer is told to those who wait, and the next one asks again.
-fn refusal(error: platform::Error, now: Timestamp) -> Entry {
+fn refusal(error: platform::Error, now: Timestamp) -> (Outcome, Timestamp) {
     let refused = error.kind == ErrorKind::Unauthenticated;
     if let Some(cause) = &error.cause {
         tracing::error!(error.cause = %cause, "a bearer token could not be resolved: {}", error.detail);
     }
     let good_until = if refused { now.plus(REFUSAL_TTL) } else { now };
-    Entry { outcome: Err(::scim::Error::new(error.kind, error.detail)), good_until }
+    (Err(::scim::Error::new(error.kind, error.detail)), good_until)
 }
 
 fn session(answer: ResolveResponse) -> Result<Session, platform::Error> {
@@ -436,3 +488,6 @@ fn provisioned(tenant: &proto::token::v1::Tenant) -> Result<Tenant, platform::Er
     let retention_days = settings.log_retention_days;
     Ok(Tenant { id, dialect: tenant.dialect(), policy: settings.into(), retention_days, is_open })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 mod change_log;
 mod identity;
 mod journal;
+mod kept_counts;
 mod membership;
 mod purged_tenants;
 mod token;

@@ -1,7 +1,8 @@
 //! Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a POST that is repeated is answered as the first time. The
 //! token service keeps keys and answers, encrypted: there are secrets among them.
 //!
-//! Only an answer of success is kept. What failed has changed nothing, so its key is free again.
+//! Only an answer of success is kept. What was refused has changed nothing, so its key is free again ([`has_changed_nothing`]). Of
+//! everything else nobody knows whether it was done: the key stays taken until the request counts as lost, after a minute.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,12 @@ struct Kept {
     body: String,
 }
 
+/// A key, and the attempt that has it.
+struct Taken {
+    key: String,
+    attempt: String,
+}
+
 /// Around the handlers, behind the admin token.
 pub(super) async fn once(
     State(app): State<App>,
@@ -74,8 +81,11 @@ async fn first_or_again(
         Standing::New => {}
         Standing::Answered => return Ok(replay(&begun.answer)?),
         Standing::UnderWay => {
-            let detail = "the request with this Idempotency-Key is under way: try again shortly";
-            return Err(Error::new(ErrorKind::Conflict, detail).into());
+            let seconds = begun.retry_after_s.max(1);
+            let detail = format!(
+                "the request with this Idempotency-Key is under way, or it is not known what became of it: try again in {seconds} s"
+            );
+            return Err(Error::new(ErrorKind::Conflict, detail).retry_after(seconds).into());
         }
         Standing::Misused => {
             let detail = "this Idempotency-Key was used for another request: use a new one";
@@ -85,10 +95,11 @@ async fn first_or_again(
             return Err(Error::broken_contract("BeginRequest answered without the state").into());
         }
     }
+    let taken = Taken { key, attempt: begun.attempt };
     // In a task of its own: a client that hangs up now and asks again must find the answer, not a deed done twice.
     let work = async move {
         let response = next.run(request).await;
-        finish(&app, &administrator, key, response).await
+        finish(&app, &administrator, taken, response).await
     };
     let done = tokio::spawn(work.in_current_span()).await;
     Ok(done.map_err(|_| {
@@ -124,28 +135,53 @@ async fn fingerprinted(app: &App, request: Request) -> Result<(Request, Bytes)> 
     Ok((Request::from_parts(parts, Body::from(body)), fingerprint))
 }
 
-/// Keeps the answer, or gives the key free. The deed is done either way, so the client is told so: if the answer could not
-/// be kept, the key counts as lost after a minute.
-async fn finish(app: &App, administrator: &Administrator, key: String, response: Response) -> Response {
+/// Whether whoever gets this status can be certain that nothing was done. The draft leaves it to the server: an answer is to be
+/// given again once the request has come to its end, "success or an error" (section 2.6), and of 4xx and 5xx the client shall
+/// do what the server's documentation says (section 2.7).
+///
+/// A 4xx comes from before the write, or from a transaction that was rolled back: what is wrong is put right, and the same key may
+/// be sent with it. (409 of a key that is under way does not get here.) Not 408, which says that somebody gave up
+/// waiting; and not 5xx: an error of the connection, a time-out or a bug may come after the commit.
+fn has_changed_nothing(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT
+}
+
+/// Keeps the answer, or gives the key free, or leaves it as it is. The deed is done either way, so the client is told so: if the
+/// answer could not be kept, the request counts as lost after a minute.
+async fn finish(app: &App, administrator: &Administrator, taken: Taken, response: Response) -> Response {
+    let Taken { key, attempt } = taken;
     let mut idempotency = app.clients.idempotency.clone();
     let (parts, body) = response.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return Problem::from(platform::Error::internal(error)).into_response(),
     };
-    let kept: Result<()> = async {
+    let overtaken: Result<bool> = async {
         if parts.status.is_success() {
             let answer = kept(parts.status, &parts.headers, &body)?;
-            idempotency.finish_request(administrator.call(FinishRequestRequest { key, answer })?).await?;
-        } else {
-            idempotency.abandon_request(administrator.call(AbandonRequestRequest { key })?).await?;
+            let finish = administrator.call(FinishRequestRequest { key, answer, attempt })?;
+            return Ok(idempotency.finish_request(finish).await?.into_inner().overtaken);
         }
-        Ok(())
+        if has_changed_nothing(parts.status) {
+            let abandon = administrator.call(AbandonRequestRequest { key, attempt })?;
+            return Ok(idempotency.abandon_request(abandon).await?.into_inner().overtaken);
+        }
+        Ok(false)
     }
     .await;
-    if let Err(error) = kept {
-        let kind = error.kind().name();
-        tracing::warn!(error.kind = kind, "an Idempotency-Key could not be settled: {}", error.detail());
+    match overtaken {
+        Ok(false) => {}
+        Ok(true) => {
+            let status = parts.status.as_u16();
+            tracing::warn!(
+                status,
+                "a request took so long that another one with its Idempotency-Key was carried out meanwhile"
+            );
+        }
+        Err(error) => {
+            let kind = error.kind().name();
+            tracing::warn!(error.kind = kind, "an Idempotency-Key could not be settled: {}", error.detail());
+        }
     }
     Response::from_parts(parts, Body::from(body))
 }

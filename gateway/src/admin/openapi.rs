@@ -23,7 +23,10 @@ const ERRORS: [(&str, &str); 10] = [
     ("401", "The token is missing, or no good."),
     ("403", "The token is not for the admin API."),
     ("404", "There is no such thing."),
-    ("409", "The request with this Idempotency-Key is under way."),
+    (
+        "409",
+        "The request with this Idempotency-Key is under way, or it is not known what became of it: the header Retry-After says when to try again.",
+    ),
     ("413", "The body is too large."),
     ("415", "The body is not of the right Content-Type."),
     ("422", "The Idempotency-Key was used for another request."),

@@ -193,6 +193,28 @@ async fn a_revocation_that_overtakes_a_lookup_is_not_forgotten() {
     assert_eq!(fixture.send("GET", "/scim/v2/Users", "").await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// It asked after the revocation, of which the answer that others wait for knows nothing.
+#[tokio::test]
+async fn whoever_asks_after_a_revocation_does_not_take_the_answer_of_a_lookup_from_before() {
+    let fixture = Fixture::new();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    *fixture.world.gate.lock().unwrap() = Some(gate.clone());
+    let mut before = std::pin::pin!(fixture.send("GET", "/scim/v2/Users", ""));
+    while fixture.calls("Resolve").is_empty() {
+        assert!(futures::poll!(&mut before).is_pending());
+        tokio::task::yield_now().await;
+    }
+    fixture.world.sessions.lock().unwrap().remove(SECRET);
+    fixture.invalidations.publish(Invalidation::Tenant(fixture.tenant));
+    let mut after = std::pin::pin!(fixture.send("GET", "/scim/v2/Users", ""));
+    // It waits with the first one by now.
+    assert!(futures::poll!(&mut after).is_pending());
+    assert_eq!(fixture.calls("Resolve").len(), 1);
+    gate.add_permits(10);
+    let (_, after) = tokio::join!(before, after);
+    assert_eq!(after.status, StatusCode::UNAUTHORIZED);
+}
+
 #[tokio::test]
 async fn a_crowd_with_one_token_asks_once() {
     let fixture = Arc::new(Fixture::new());

@@ -4,6 +4,7 @@ mod m20261122_000001_token;
 mod m20261122_000002_settings;
 mod m20261122_000003_scim_and_rotation;
 mod m20261122_000004_federation;
+mod m20261122_000005_attempts;
 mod statements;
 
 use sea_orm_migration::prelude::*;
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_settings::Migration),
             Box::new(m20261122_000003_scim_and_rotation::Migration),
             Box::new(m20261122_000004_federation::Migration),
+            Box::new(m20261122_000005_attempts::Migration),
         ]
     }
 

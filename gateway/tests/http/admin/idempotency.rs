@@ -65,6 +65,7 @@ async fn of_many_at_once_one_is_carried_out() {
     assert_eq!(one.status, StatusCode::CREATED);
     for other in others {
         assert_eq!(other.status, StatusCode::CONFLICT, "{}", other.body);
+        assert_eq!(other.header("retry-after"), "7", "as the token service says");
     }
     assert_eq!(fixture.calls("CreateTenant").len(), 1);
     assert_eq!(create(&fixture, "k1", "fabrikam").await.body, one.body);
@@ -94,9 +95,10 @@ async fn a_client_that_hung_up_finds_the_answer() {
 }
 
 #[tokio::test]
-async fn what_failed_can_be_tried_again() {
+async fn what_was_refused_can_be_tried_again() {
     let fixture = Fixture::new();
-    for kind in [ErrorKind::Unavailable, ErrorKind::Internal, ErrorKind::Uniqueness] {
+    for kind in [ErrorKind::InvalidValue, ErrorKind::NotFound, ErrorKind::Uniqueness, ErrorKind::RateLimited]
+    {
         fixture.fail("CreateTenant", kind);
         let failed = create(&fixture, "k1", "fabrikam").await;
         assert_eq!(failed.status.as_u16(), kind.http_status());
@@ -104,6 +106,40 @@ async fn what_failed_can_be_tried_again() {
     }
     assert_eq!(create(&fixture, "k1", "fabrikam").await.status, StatusCode::CREATED);
     assert_eq!(create(&fixture, "k1", "fabrikam").await.header("idempotency-replayed"), "true");
+}
+
+/// The answer may have been lost after the commit.
+#[tokio::test]
+async fn what_may_have_been_done_is_not_done_again() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::Internal] {
+        let fixture = Fixture::new();
+        fixture.fail("CreateTenant", kind);
+        assert_eq!(create(&fixture, "k1", "fabrikam").await.status.as_u16(), kind.http_status());
+        fixture.world.failing.lock().unwrap().clear();
+        let again = create(&fixture, "k1", "fabrikam").await;
+        assert_eq!(
+            (again.status, again.header("retry-after")),
+            (StatusCode::CONFLICT, "7"),
+            "{}",
+            again.body
+        );
+        assert_eq!(fixture.calls("CreateTenant").len(), 1);
+        assert!(fixture.calls("AbandonRequest").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_settled_by_the_attempt_that_took_it() {
+    let fixture = Fixture::new();
+    fixture.fail("CreateTenant", ErrorKind::Uniqueness);
+    create(&fixture, "k1", "fabrikam").await;
+    fixture.world.failing.lock().unwrap().clear();
+    create(&fixture, "k1", "fabrikam").await;
+    for (rpc, attempt) in [("AbandonRequest", "attempt-1"), ("FinishRequest", "attempt-2")] {
+        let calls = fixture.calls(rpc);
+        assert_eq!(calls.len(), 1);
+        assert!(calls[0].message.contains(attempt), "{}", calls[0].message);
+    }
 }
 
 #[tokio::test]

@@ -410,20 +410,28 @@ impl token::idempotency_server::Idempotency for Fake {
             Some(TakenKey { answer: None, .. }) => (State::UnderWay, None),
             Some(TakenKey { answer: Some(answer), .. }) => (State::Answered, Some(answer.clone())),
         };
-        if state == State::New {
-            keys.insert(key, TakenKey { fingerprint: fingerprint.to_vec(), answer: None });
+        let mut begun = token::BeginRequestResponse { state: state.into(), ..Default::default() };
+        match state {
+            State::New => {
+                keys.insert(key, TakenKey { fingerprint: fingerprint.to_vec(), answer: None });
+                // Each time another one.
+                let calls = self.0.calls.lock().unwrap();
+                begun.attempt =
+                    format!("attempt-{}", calls.iter().filter(|call| call.rpc == "BeginRequest").count());
+            }
+            State::UnderWay => begun.retry_after_s = 7,
+            _ => begun.answer = answer.unwrap_or_default().into(),
         }
-        let answer = answer.unwrap_or_default().into();
-        Ok(Response::new(token::BeginRequestResponse { state: state.into(), answer }))
+        Ok(Response::new(begun))
     }
 
     async fn finish_request(
         &self,
         request: Request<token::FinishRequestRequest>,
     ) -> Reply<token::FinishRequestResponse> {
-        let token::FinishRequestRequest { key, answer } = self.take("FinishRequest", request)?;
+        let token::FinishRequestRequest { key, answer, .. } = self.take("FinishRequest", request)?;
         self.0.idempotency_keys.lock().unwrap().get_mut(&key).unwrap().answer = Some(answer.to_vec());
-        Ok(Response::new(token::FinishRequestResponse {}))
+        Ok(Response::new(token::FinishRequestResponse::default()))
     }
 
     async fn abandon_request(
@@ -432,7 +440,7 @@ impl token::idempotency_server::Idempotency for Fake {
     ) -> Reply<token::AbandonRequestResponse> {
         let key = self.take("AbandonRequest", request)?.key;
         self.0.idempotency_keys.lock().unwrap().remove(&key);
-        Ok(Response::new(token::AbandonRequestResponse {}))
+        Ok(Response::new(token::AbandonRequestResponse::default()))
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Changes {
 
 /// All tenants have one feed: the rows of one that were read together may take so long, and then it is out of the index for a
 /// while.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A change takes effect in steps, so that questions are answered in between.
 enum Step {
@@ -154,10 +154,13 @@ impl Changes {
         self.changes.iter().any(|(_, change)| *change == Change::TenantPurged)
     }
 
-    /// Applies all of them to a graph that nobody asks yet.
-    pub(super) fn apply_all(&self, graph: &mut Graph) -> Result<(), TooLarge> {
+    /// Applies all of them to a graph that nobody asks yet, if there is time for it.
+    pub(super) fn apply_all(&self, graph: &mut Graph, deadline: Instant) -> Result<(), Refusal> {
         let mut place = 0;
         while let Some(next) = self.apply_some(graph, place)? {
+            if Instant::now() >= deadline {
+                return Err(Refusal::Busy);
+            }
             place = next;
         }
         Ok(())

@@ -26,6 +26,8 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
 const LOOK_AROUND: Duration = Duration::from_millis(250);
 /// How often the log is looked at when nobody else writes to it.
 const ALONE: Duration = Duration::from_millis(500);
+/// Tenants whose last row read is remembered: one of them is not purged, most likely.
+const REMEMBERED: usize = 8;
 /// A tenant that is being loaded is given up when more rows than this come meanwhile.
 pub(super) const MOST_WAITING: usize = 200_000;
 
@@ -118,12 +120,27 @@ impl Feed {
 
 /// What is known of the log beyond what can be read of it.
 #[derive(Default)]
-struct Outlook {
+pub(super) struct Outlook {
     /// The last row that could be seen but not read yet when it was looked for: PostgreSQL holds it back.
     held_back: Option<Position>,
     looked_at: Option<Instant>,
-    /// The last row that was read. It has to stay where it is.
-    last_read: Option<Position>,
+    /// The last rows read, each of another tenant, the very last one at the end. They have to stay where they are.
+    last_read: Vec<(Position, TenantId)>,
+}
+
+impl Outlook {
+    fn read(&mut self, batch: &BTreeMap<TenantId, Vec<Record>>) {
+        self.last_read.retain(|(_, tenant)| !batch.contains_key(tenant));
+        let last = |(tenant, rows): (&TenantId, &Vec<Record>)| Some((rows.last()?.position, *tenant));
+        self.last_read.extend(batch.iter().filter_map(last));
+        self.last_read.sort_unstable();
+        self.last_read.drain(..self.last_read.len().saturating_sub(REMEMBERED));
+    }
+
+    #[cfg(test)]
+    pub(super) fn look_again(&mut self) {
+        self.looked_at = None;
+    }
 }
 
 impl Index {
@@ -179,7 +196,7 @@ impl Index {
     }
 
     /// Reads to the log's end and applies it.
-    async fn catch_up(&self, outlook: &mut Outlook) -> Result<()> {
+    pub(super) async fn catch_up(&self, outlook: &mut Outlook) -> Result<()> {
         let feed = &self.shared.feed;
         loop {
             let position = *feed.position.borrow();
@@ -199,12 +216,12 @@ impl Index {
             for record in records {
                 by_tenant.entry(record.tenant).or_default().push(record);
             }
+            outlook.read(&by_tenant);
             for (tenant, records) in by_tenant {
                 self.distribute(tenant, records).await?;
             }
             // Only now: whoever reads the position and then a graph finds everything up to it there.
             feed.position.send_replace(last);
-            outlook.last_read = Some(last);
             if !full {
                 return Ok(());
             }
@@ -213,21 +230,25 @@ impl Index {
 
     /// Applies the rows of one tenant, or keeps them for the load that is under way. After an error they are applied again,
     /// which does no harm.
-    async fn distribute(&self, tenant: TenantId, records: Vec<Record>) -> Result<()> {
+    pub(super) async fn distribute(&self, tenant: TenantId, records: Vec<Record>) -> Result<()> {
         let Some(slot) = read(&self.shared.tenants).get(&tenant).cloned() else { return Ok(()) };
-        match &mut *write(&slot.state) {
-            State::Loading(waiting) => {
-                waiting.extend(records);
-                return Ok(());
+        {
+            // A load that is at its end leaves a graph behind.
+            let _gate = slot.gate.lock().await;
+            match &mut *write(&slot.state) {
+                State::Loading(waiting) => {
+                    waiting.extend(records);
+                    return Ok(());
+                }
+                State::Refused(_) | State::Gone => return Ok(()),
+                State::Ready(_) => {}
             }
-            State::Refused(_) | State::Gone => return Ok(()),
-            State::Ready(_) => {}
         }
         apply::to_slot(self, &slot, records).await
     }
 
     /// Whether the end that was read is near the log's real end.
-    async fn is_up_to_date(&self, outlook: &mut Outlook) -> Result<bool> {
+    pub(super) async fn is_up_to_date(&self, outlook: &mut Outlook) -> Result<bool> {
         if self.shared.alone {
             return Ok(true);
         }
@@ -239,9 +260,7 @@ impl Index {
             return Ok(outlook.held_back.is_none());
         }
         outlook.looked_at = Some(Instant::now());
-        if let Some(last) = outlook.last_read
-            && !self.shared.store.has_change(last).await?
-        {
+        if self.has_lost_rows(outlook).await? {
             tracing::warn!(
                 "the change log has lost rows that the membership index had read: it is loaded anew"
             );
@@ -253,6 +272,22 @@ impl Index {
             outlook.held_back = Some(newest).filter(|newest| *newest > position);
         }
         Ok(outlook.held_back.is_none())
+    }
+
+    /// Whether the last row that was read is gone, and nobody removed it: the database is another one than it was. With a tenant
+    /// its rows are removed, and with time those of all; then the row before tells.
+    async fn has_lost_rows(&self, outlook: &mut Outlook) -> Result<bool> {
+        let store = &self.shared.store;
+        while let Some((last, tenant)) = outlook.last_read.last().copied() {
+            if store.has_change(last).await? {
+                return Ok(false);
+            }
+            if !store.has_removed(last, tenant).await? {
+                return Ok(true);
+            }
+            outlook.last_read.pop();
+        }
+        Ok(false)
     }
 
     /// After a gap in the feed nothing that is in memory can be trusted.

@@ -361,6 +361,11 @@ impl Graph {
         (self.users.ids.len(), self.groups.ids.len())
     }
 
+    /// Whether there is nobody and nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.size() == (0, 0)
+    }
+
     /// Whether so many of its places stand for what is gone that it should be loaded anew.
     pub fn is_wasteful(&self) -> bool {
         let gone = self.users.ids.gone() + self.groups.ids.gone();

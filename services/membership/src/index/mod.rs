@@ -22,7 +22,7 @@ mod nesting;
 mod set;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -44,11 +44,15 @@ pub struct Settings {
     /// Bytes for all tenants together. The coldest ones make room for others; a tenant that does not fit is answered for from the
     /// database.
     pub budget: usize,
+    /// Tenants in memory, those without any user or group included. Of these room is made first.
+    pub tenants: usize,
     /// Tenants that are loaded at once.
     pub loads: usize,
+    /// How long a load may take to catch up with what was written meanwhile.
+    pub catch_up: Duration,
     /// A tenant that was asked about within this time does not make room for another.
     pub residence: Duration,
-    /// A tenant that could not be loaded is not tried again before.
+    /// A tenant that could not be loaded is not tried again before; the second time after twice as long, and so on.
     pub retry: Duration,
     /// How often the change log is looked at for what other processes wrote.
     pub poll: Duration,
@@ -62,7 +66,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             budget: 1 << 30,
+            tenants: 50_000,
             loads: 2,
+            catch_up: Duration::from_secs(15),
             residence: Duration::from_secs(10),
             retry: Duration::from_secs(60),
             poll: Duration::from_millis(25),
@@ -71,6 +77,14 @@ impl Default for Settings {
         }
     }
 }
+
+/// Loads under way and waiting for their turn. Whoever asks about yet another tenant begins its load with a later question.
+const MOST_LOADS: usize = 64;
+/// Of the tenants that may be in memory, the share that makes room at once when there are too many: looking for the coldest
+/// takes a walk through all of them.
+const MAKE_ROOM_BY: usize = 16;
+/// A tenant refused again and again is tried after twice as long so many times.
+const MOST_DOUBLINGS: u32 = 4;
 
 /// The tenants in memory. Clones share them.
 #[derive(Clone)]
@@ -83,7 +97,10 @@ struct Shared {
     settings: Settings,
     tenants: RwLock<HashMap<TenantId, Arc<Slot>>>,
     feed: Feed,
+    /// A turn to load, for those that have a place.
     loading: Arc<Semaphore>,
+    /// A place among the loads.
+    places: Arc<Semaphore>,
     began: Instant,
     /// Counts the commits of this process.
     commits: watch::Receiver<u64>,
@@ -97,8 +114,15 @@ struct Slot {
     tenant: TenantId,
     state: RwLock<State>,
     bytes: AtomicUsize,
+    /// Held by the feed while it looks where rows of the tenant belong, and by a load while it applies the last of those that
+    /// were kept for it: in between none come.
+    gate: tokio::sync::Mutex<()>,
     /// Milliseconds since the index began.
     used_at: AtomicU64,
+    /// As `used_at`, when it could be asked first; 0 for not yet.
+    ready_at: AtomicU64,
+    /// How often it was refused one time after the other.
+    strikes: AtomicU32,
 }
 
 enum State {
@@ -162,7 +186,7 @@ enum Refusal {
     Failed(platform::Error),
     /// The feed did not get to where the tables are, or left too much to catch up with.
     NotFed,
-    /// Its changes take so long to follow that the other tenants' would wait for them.
+    /// Its changes take longer to follow than there is time: other tenants wait for their load, or for the feed.
     Busy,
 }
 
@@ -183,6 +207,7 @@ impl Index {
     pub fn new(store: Store, settings: Settings) -> Self {
         let shared = Shared {
             loading: Arc::new(Semaphore::new(settings.loads.max(1))),
+            places: Arc::new(Semaphore::new(MOST_LOADS.max(settings.loads))),
             feed: Feed::new(settings.lost_after),
             commits: store.commits(),
             alone: store.is_alone(),
@@ -311,21 +336,30 @@ impl Index {
 
     /// Registers the tenant with the feed, then reads its rows: in that order, so that nothing is missed in between.
     fn begin_loading(&self, tenant: TenantId) {
-        let slot = Arc::new(Slot {
-            tenant,
-            state: RwLock::new(State::Loading(Vec::new())),
-            bytes: AtomicUsize::new(0),
-            used_at: AtomicU64::new(self.shared.now()),
-        });
-        {
-            let mut tenants = write(&self.shared.tenants);
-            if tenants.get(&tenant).is_some_and(|slot| !slot.is_vacant()) {
+        let shared = &self.shared;
+        let Ok(place) = shared.places.clone().try_acquire_owned() else { return };
+        let (slot, displaced) = {
+            let mut tenants = write(&shared.tenants);
+            let before = tenants.get(&tenant);
+            if before.is_some_and(|slot| !slot.is_vacant()) {
                 return;
             }
+            let strikes = before.map_or(0, |slot| slot.strikes());
+            let Some(displaced) = self.displaced_by_one_more(&tenants) else { return };
+            for coldest in &displaced {
+                tenants.remove(&coldest.tenant);
+            }
+            let slot = Arc::new(Slot::new(tenant, State::Loading(Vec::new()), shared.now(), strikes));
             tenants.insert(tenant, slot.clone());
-        }
+            (slot, displaced)
+        };
         let index = self.clone();
         tokio::spawn(async move {
+            let _place = place;
+            for coldest in displaced {
+                index.shared.counts.evictions.fetch_add(1, Ordering::Relaxed);
+                coldest.become_(State::Gone);
+            }
             match load::load(&index, &slot).await {
                 Ok(()) => {
                     index.shared.counts.loads.fetch_add(1, Ordering::Relaxed);
@@ -335,7 +369,33 @@ impl Index {
         });
     }
 
-    /// Answers for this tenant come from the database for a while.
+    /// Which tenants go out of memory so that no more than it may hold are in it with the next one: any with nothing in them, else
+    /// those that were not asked about for longest. `None` when none may go.
+    fn displaced_by_one_more(&self, tenants: &HashMap<TenantId, Arc<Slot>>) -> Option<Vec<Arc<Slot>>> {
+        let most = self.shared.settings.tenants.max(1);
+        if tenants.len() < most {
+            return Some(Vec::new());
+        }
+        let latest = self.shared.coldest_use();
+        let (mut empty, mut cold) = (Vec::new(), Vec::new());
+        for slot in tenants.values() {
+            let used_at = slot.used_at.load(Ordering::Relaxed);
+            match slot.state_now().as_deref() {
+                Some(State::Ready(graph)) if graph.is_empty() => empty.push((used_at, slot)),
+                Some(State::Ready(_) | State::Refused(_) | State::Gone) if used_at <= latest => {
+                    cold.push((used_at, slot));
+                }
+                _ => {}
+            }
+        }
+        let mut displaced = if empty.is_empty() { cold } else { empty };
+        displaced.sort_unstable_by_key(|(used_at, _)| *used_at);
+        displaced.truncate(most.div_ceil(MAKE_ROOM_BY));
+        (!displaced.is_empty()).then(|| displaced.into_iter().map(|(_, slot)| slot.clone()).collect())
+    }
+
+    /// Answers for this tenant come from the database for a while; for twice as long as the last time, if it was not in memory for
+    /// as long in between.
     fn refuse(&self, slot: &Slot, refusal: Refusal) {
         self.shared.counts.refusals.fetch_add(1, Ordering::Relaxed);
         let tenant = slot.tenant;
@@ -347,14 +407,15 @@ impl Index {
                 %tenant, "tenant {tenant} is not in the membership index: the change log is too far behind, or too busy"
             ),
             Refusal::Busy => tracing::warn!(
-                %tenant, "the groups in groups of tenant {tenant} change faster than the membership index can follow: its questions \
-                 go to the database"
+                %tenant, "tenant {tenant} changes faster than the membership index can follow, its groups in groups above all: its \
+                 questions go to the database"
             ),
             Refusal::Failed(error) => tracing::warn!(
                 %tenant, %error, cause = ?error.cause, "tenant {tenant} could not be loaded into the membership index: {error}"
             ),
         }
-        slot.become_(State::Refused(Instant::now() + self.shared.settings.retry));
+        let delay = slot.strike(self.shared.settings.retry, self.shared.now());
+        slot.become_(State::Refused(Instant::now() + delay));
     }
 
     /// Sees to it that all tenants together are within the budget, `slot` among them: others that were not asked about for long
@@ -362,13 +423,12 @@ impl Index {
     fn make_room(&self, slot: &Slot) -> Result<(), Refusal> {
         let shared = &self.shared;
         loop {
-            let slots: Vec<Arc<Slot>> = read(&shared.tenants).values().cloned().collect();
-            let total: usize = slots.iter().map(|slot| slot.bytes.load(Ordering::Relaxed)).sum();
-            if total <= shared.settings.budget {
+            let bytes = |slot: &Arc<Slot>| slot.bytes.load(Ordering::Relaxed);
+            if read(&shared.tenants).values().map(bytes).sum::<usize>() <= shared.settings.budget {
                 return Ok(());
             }
-            let residence = u64::try_from(shared.settings.residence.as_millis()).unwrap_or(u64::MAX);
-            let latest = shared.now().saturating_sub(residence);
+            let slots: Vec<Arc<Slot>> = read(&shared.tenants).values().cloned().collect();
+            let latest = shared.coldest_use();
             let coldest = slots
                 .into_iter()
                 .filter(|other| other.tenant != slot.tenant && other.is_ready())
@@ -405,9 +465,43 @@ impl Shared {
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+
+    /// Who was asked about later than that does not make room.
+    fn coldest_use(&self) -> u64 {
+        let residence = u64::try_from(self.settings.residence.as_millis()).unwrap_or(u64::MAX);
+        self.now().saturating_sub(residence)
+    }
 }
 
 impl Slot {
+    fn new(tenant: TenantId, state: State, now: u64, strikes: u32) -> Self {
+        Self {
+            tenant,
+            state: RwLock::new(state),
+            bytes: AtomicUsize::new(0),
+            gate: tokio::sync::Mutex::default(),
+            used_at: AtomicU64::new(now),
+            ready_at: AtomicU64::new(0),
+            strikes: AtomicU32::new(strikes),
+        }
+    }
+
+    fn strikes(&self) -> u32 {
+        self.strikes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal; how long the tenant is not tried again.
+    fn strike(&self, retry: Duration, now: u64) -> Duration {
+        let delay = |strikes: u32| retry.saturating_mul(1 << strikes.min(MOST_DOUBLINGS));
+        let held_out = match self.ready_at.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            ready_at => Duration::from_millis(now.saturating_sub(ready_at)),
+        };
+        let strikes = if held_out > delay(self.strikes()) { 0 } else { self.strikes() };
+        self.strikes.store(strikes.saturating_add(1), Ordering::Relaxed);
+        delay(strikes)
+    }
+
     /// Its state; `None` while a change is being made, which may take a while. Nobody who answers waits for that: it would
     /// take a thread of the runtime away from all tenants, and the database has the answer too.
     fn state_now(&self) -> Option<RwLockReadGuard<'_, State>> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use platform::Result;
 use platform::db::changelog::{self, Position, Record};
+use platform::db::{purged, retention};
 use platform::ids::TenantId;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -184,6 +185,19 @@ impl Store {
     /// The database's.
     pub async fn has_change(&self, at: Position) -> Result<bool> {
         changelog::contains(self.db.read(), at).await
+    }
+
+    /// Whether a row that was at this place, and is there no more, was removed on purpose: with its tenant, or for its age.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn has_removed(&self, at: Position, tenant: TenantId) -> Result<bool> {
+        let db = self.db.read();
+        if purged::contains(db, tenant).await? {
+            return Ok(true);
+        }
+        // A log with nothing left in it ends where it was cut off.
+        Ok(!retention::keeps(db, at).await? || changelog::latest(db).await? == at)
     }
 
     /// As [`Store::newest_change`], of one tenant.

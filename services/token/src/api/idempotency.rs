@@ -1,5 +1,7 @@
 //! `rollcall.token.v1.Idempotency`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use platform::auth::{Scope, caller};
 use proto::token::v1::begin_request_response::State;
@@ -11,7 +13,7 @@ use proto::token::v1::{
 use tonic::{Request, Response, Status};
 
 use super::{Api, status};
-use crate::domain::idempotency::Standing;
+use crate::domain::idempotency::{Settled, Standing};
 
 #[tonic::async_trait]
 impl Idempotency for Api {
@@ -24,13 +26,20 @@ impl Idempotency for Api {
         let BeginRequestRequest { key, fingerprint } = request.get_ref();
         let standing =
             self.authority.begin_request(caller.subject(), key, fingerprint).await.map_err(status)?;
-        let (state, answer) = match standing {
-            Standing::New => (State::New, Bytes::new()),
-            Standing::UnderWay => (State::UnderWay, Bytes::new()),
-            Standing::Answered(answer) => (State::Answered, Bytes::copy_from_slice(&answer)),
-            Standing::Misused => (State::Misused, Bytes::new()),
-        };
-        Ok(Response::new(BeginRequestResponse { state: state.into(), answer }))
+        let mut begun = BeginRequestResponse::default();
+        begun.set_state(match &standing {
+            Standing::New(_) => State::New,
+            Standing::UnderWay(_) => State::UnderWay,
+            Standing::Answered(_) => State::Answered,
+            Standing::Misused => State::Misused,
+        });
+        match standing {
+            Standing::New(attempt) => begun.attempt = attempt.id,
+            Standing::UnderWay(wait) => begun.retry_after_s = whole_seconds(wait),
+            Standing::Answered(answer) => begun.answer = Bytes::copy_from_slice(&answer),
+            Standing::Misused => {}
+        }
+        Ok(Response::new(begun))
     }
 
     async fn finish_request(
@@ -39,9 +48,10 @@ impl Idempotency for Api {
     ) -> Result<Response<FinishRequestResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let FinishRequestRequest { key, answer } = request.get_ref();
-        self.authority.finish_request(caller.subject(), key, answer).await.map_err(status)?;
-        Ok(Response::new(FinishRequestResponse {}))
+        let FinishRequestRequest { key, answer, attempt } = request.get_ref();
+        let settled = self.authority.finish_request(caller.subject(), key, attempt, answer).await;
+        let overtaken = settled.map_err(status)? == Settled::Overtaken;
+        Ok(Response::new(FinishRequestResponse { overtaken }))
     }
 
     async fn abandon_request(
@@ -50,8 +60,14 @@ impl Idempotency for Api {
     ) -> Result<Response<AbandonRequestResponse>, Status> {
         let caller = caller(&request)?;
         caller.authorize_platform(Scope::Admin)?;
-        let key = &request.get_ref().key;
-        self.authority.abandon_request(caller.subject(), key).await.map_err(status)?;
-        Ok(Response::new(AbandonRequestResponse {}))
+        let AbandonRequestRequest { key, attempt } = request.get_ref();
+        let settled = self.authority.abandon_request(caller.subject(), key, attempt).await;
+        let overtaken = settled.map_err(status)? == Settled::Overtaken;
+        Ok(Response::new(AbandonRequestResponse { overtaken }))
     }
+}
+
+/// Not sooner than after the wait.
+fn whole_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }

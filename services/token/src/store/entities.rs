@@ -250,6 +250,7 @@ pub mod idempotency_keys {
         pub state: String,
         pub sealed_answer: Option<Vec<u8>>,
         pub began_at_us: i64,
+        pub attempt: Option<String>,
     }
 
     /// None.

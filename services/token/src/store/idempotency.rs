@@ -12,7 +12,7 @@ use scim::ErrorKind;
 
 use super::entities::idempotency_keys::{ActiveModel, Column, Entity, Model};
 use super::{Store, of_platform};
-use crate::domain::idempotency::{Key, MAX_KEYS, REMEMBERED, Record, Standing};
+use crate::domain::idempotency::{Attempt, Key, MAX_KEYS, REMEMBERED, Record, Settled, Standing};
 
 /// The states in the column, for people who look at the table: what counts is whether there is an answer.
 const UNDER_WAY: &str = "under_way";
@@ -21,7 +21,7 @@ const ANSWERED: &str = "answered";
 const ATTEMPTS: usize = 5;
 
 impl Store {
-    /// Takes the key for a request of this fingerprint, unless it is taken.
+    /// Takes the key for this attempt at a request of this fingerprint, unless it is taken.
     ///
     /// # Errors
     /// `RateLimited` when the caller has as many keys as are remembered, `Unavailable` when it is taken and given free all the time.
@@ -29,11 +29,11 @@ impl Store {
         &self,
         key: Key,
         fingerprint: Vec<u8>,
-        now: Timestamp,
+        attempt: Attempt,
     ) -> Result<Standing<Vec<u8>>> {
         self.db
             .write(move |txn| {
-                let (key, fingerprint) = (key.clone(), fingerprint.clone());
+                let (key, fingerprint, attempt) = (key.clone(), fingerprint.clone(), attempt.clone());
                 Box::pin(async move {
                     let row = ActiveModel {
                         subject: Set(key.subject.clone()),
@@ -41,22 +41,23 @@ impl Store {
                         fingerprint: Set(fingerprint.clone()),
                         state: Set(UNDER_WAY.to_owned()),
                         sealed_answer: Set(None),
-                        began_at_us: Set(now.micros()),
+                        began_at_us: Set(attempt.began_at.micros()),
+                        attempt: Set(Some(attempt.id.clone())),
                     };
                     for _ in 0..ATTEMPTS {
                         let taken =
                             OnConflict::columns([Column::Subject, Column::KeySha256]).do_nothing().to_owned();
                         let insert = Entity::insert(row.clone()).on_conflict(taken);
                         if insert.exec_without_returning(txn).await? == 1 {
-                            has_room(txn, &key.subject, now).await?;
-                            return Ok(Standing::New);
+                            has_room(txn, &key.subject, attempt.began_at).await?;
+                            return Ok(Standing::New(attempt));
                         }
                         let Some(found) = by_key(&key).lock_exclusive().one(txn).await? else {
                             // Given free or forgotten between the two statements.
                             continue;
                         };
-                        let standing = record(found).standing(&fingerprint, now);
-                        if standing == Standing::New {
+                        let standing = record(found).standing(&fingerprint, attempt.clone());
+                        if let Standing::New(_) = standing {
                             Entity::update(row).exec(txn).await?;
                         }
                         return Ok(standing);
@@ -69,20 +70,25 @@ impl Store {
             .await
     }
 
-    /// Keeps the sealed answer under the key. One that is there already stays: it was given to somebody.
+    /// Keeps the sealed answer under the key, unless a later attempt has it. One that is there already stays: it was given to
+    /// somebody.
     ///
     /// # Errors
     /// `NotFound` when no request took the key.
-    pub async fn finish_request(&self, key: Key, sealed_answer: Vec<u8>) -> Result<()> {
+    pub async fn finish_request(&self, key: Key, attempt: String, sealed_answer: Vec<u8>) -> Result<Settled> {
         self.db
             .write(move |txn| {
-                let (key, sealed_answer) = (key.clone(), sealed_answer.clone());
+                let (key, attempt, sealed_answer) = (key.clone(), attempt.clone(), sealed_answer.clone());
                 Box::pin(async move {
                     let found = by_key(&key).lock_exclusive().one(txn).await?;
                     let found = found
                         .ok_or_else(|| Error::not_found("no request with this idempotency key began"))?;
+                    let found = record(found);
+                    if !found.is_of(&attempt) {
+                        return Ok(Settled::Overtaken);
+                    }
                     if found.sealed_answer.is_some() {
-                        return Ok(());
+                        return Ok(Settled::Done);
                     }
                     let row = ActiveModel {
                         subject: Set(key.subject),
@@ -92,24 +98,32 @@ impl Store {
                         ..Default::default()
                     };
                     Entity::update(row).exec(txn).await?;
-                    Ok(())
+                    Ok(Settled::Done)
                 })
             })
             .await
     }
 
-    /// Gives a key free whose request was not answered. There being none is fine.
+    /// Gives a key free whose request was not answered, unless a later attempt has it. There being none is fine.
     ///
     /// # Errors
     /// The database's.
-    pub async fn abandon_request(&self, key: Key) -> Result<()> {
+    pub async fn abandon_request(&self, key: Key, attempt: String) -> Result<Settled> {
         self.db
             .write(move |txn| {
-                let key = key.clone();
+                let (key, attempt) = (key.clone(), attempt.clone());
                 Box::pin(async move {
-                    let unanswered = is(&key).add(Column::SealedAnswer.is_null());
-                    Entity::delete_many().filter(unanswered).exec(txn).await?;
-                    Ok(())
+                    let Some(found) = by_key(&key).lock_exclusive().one(txn).await? else {
+                        return Ok(Settled::Done);
+                    };
+                    let found = record(found);
+                    if !found.is_of(&attempt) {
+                        return Ok(Settled::Overtaken);
+                    }
+                    if found.sealed_answer.is_none() {
+                        Entity::delete_many().filter(is(&key)).exec(txn).await?;
+                    }
+                    Ok(Settled::Done)
                 })
             })
             .await
@@ -167,5 +181,6 @@ fn record(row: Model) -> Record {
         fingerprint: row.fingerprint,
         began_at: Timestamp::from_micros(row.began_at_us),
         sealed_answer: row.sealed_answer,
+        attempt: row.attempt,
     }
 }

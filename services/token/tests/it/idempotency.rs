@@ -30,14 +30,27 @@ async fn state(world: &World, key: &str) -> State {
     begin(world, &world.admin_secret, key, &PRINT).await.unwrap().state()
 }
 
-async fn finish(world: &World, key: &str, answer: &[u8]) -> Result<(), Status> {
-    let request = FinishRequestRequest { key: key.to_owned(), answer: answer.to_vec().into() };
-    world.idempotency().finish_request(world.as_admin(request).await).await.map(|_| ())
+/// Takes the key; the attempt.
+async fn take(world: &World, key: &str) -> String {
+    let begun = begin(world, &world.admin_secret, key, &PRINT).await.unwrap();
+    assert_eq!(begun.state(), State::New);
+    assert!(!begun.attempt.is_empty());
+    begun.attempt
 }
 
-async fn abandon(world: &World, key: &str) {
-    let request = AbandonRequestRequest { key: key.to_owned() };
-    world.idempotency().abandon_request(world.as_admin(request).await).await.unwrap();
+/// Keeps an answer; whether another attempt has the key.
+async fn finish(world: &World, key: &str, attempt: &str, answer: &[u8]) -> Result<bool, Status> {
+    let answer = answer.to_vec().into();
+    let request = FinishRequestRequest { key: key.to_owned(), attempt: attempt.to_owned(), answer };
+    let finished = world.idempotency().finish_request(world.as_admin(request).await).await;
+    Ok(finished?.into_inner().overtaken)
+}
+
+/// Gives a key free; whether another attempt has it.
+async fn abandon(world: &World, key: &str, attempt: &str) -> bool {
+    let request = AbandonRequestRequest { key: key.to_owned(), attempt: attempt.to_owned() };
+    let abandoned = world.idempotency().abandon_request(world.as_admin(request).await).await;
+    abandoned.unwrap().into_inner().overtaken
 }
 
 /// A second administrator's secret.
@@ -63,14 +76,14 @@ testkit::store_tests! {
 
     async fn the_first_is_carried_out_and_the_others_get_its_answer(db: Database) {
         let world = World::start(db.clone()).await;
-        assert_eq!(state(&world, "k").await, State::New);
+        let attempt = take(&world, "k").await;
         assert_eq!(state(&world, "k").await, State::UnderWay);
-        assert_eq!(state(&world, "l").await, State::New, "another key");
+        assert_ne!(take(&world, "l").await, attempt, "another key");
         let secret = b"rcs_of_the_answer";
-        finish(&world, "k", secret).await.unwrap();
+        assert!(!finish(&world, "k", &attempt, secret).await.unwrap());
         let again = begin(&world, &world.admin_secret, "k", &PRINT).await.unwrap();
         assert_eq!((again.state(), &again.answer[..]), (State::Answered, &secret[..]));
-        finish(&world, "k", b"late").await.unwrap();
+        assert!(!finish(&world, "k", &attempt, b"late").await.unwrap());
         assert_eq!(begin(&world, &world.admin_secret, "k", &PRINT).await.unwrap(), again, "the first answer stays");
         let other = begin(&world, &world.admin_secret, "k", &OTHER_PRINT).await.unwrap();
         assert_eq!((other.state(), other.answer.len()), (State::Misused, 0));
@@ -82,9 +95,9 @@ testkit::store_tests! {
     async fn keys_of_different_callers_never_meet(db: Database) {
         let world = World::start(db.clone()).await;
         let second = second_admin(&world).await;
-        assert_eq!(state(&world, "k").await, State::New);
+        let attempt = take(&world, "k").await;
         assert_eq!(begin(&world, &second, "k", &OTHER_PRINT).await.unwrap().state(), State::New);
-        finish(&world, "k", b"mine").await.unwrap();
+        finish(&world, "k", &attempt, b"mine").await.unwrap();
         assert_eq!(begin(&world, &second, "k", &OTHER_PRINT).await.unwrap().state(), State::UnderWay);
         // A row put under another caller's name does not open there.
         let own = world.resolve(&world.admin_secret).await.unwrap().credential_id;
@@ -110,12 +123,73 @@ testkit::store_tests! {
         world.clock.advance(Duration::from_micros(1));
         assert_eq!(state(&world, "k").await, State::New);
         assert_eq!(state(&world, "k").await, State::UnderWay, "the minute counts anew");
-        abandon(&world, "k").await;
-        abandon(&world, "k").await;
-        assert_eq!(state(&world, "k").await, State::New);
-        finish(&world, "k", b"answer").await.unwrap();
-        abandon(&world, "k").await;
+        world.clock.advance(LOST_AFTER);
+        let lost = take(&world, "k").await;
+        assert!(!abandon(&world, "k", &lost).await);
+        assert!(!abandon(&world, "k", &lost).await);
+        let attempt = take(&world, "k").await;
+        finish(&world, "k", &attempt, b"answer").await.unwrap();
+        assert!(!abandon(&world, "k", &attempt).await);
         assert_eq!(state(&world, "k").await, State::Answered, "what was answered stays");
+    }
+
+    async fn an_attempt_that_was_lost_settles_nothing_any_more(db: Database) {
+        let world = World::start(db).await;
+        let lost = take(&world, "k").await;
+        world.clock.advance(LOST_AFTER);
+        let attempt = take(&world, "k").await;
+        assert!(abandon(&world, "k", &lost).await, "told so");
+        assert_eq!(state(&world, "k").await, State::UnderWay, "it is not free");
+        assert!(finish(&world, "k", &lost, b"of the lost one").await.unwrap(), "told so");
+        assert_eq!(state(&world, "k").await, State::UnderWay, "it is not answered");
+        assert!(abandon(&world, "k", "").await, "none is not any");
+        assert!(!finish(&world, "k", &attempt, b"answer").await.unwrap());
+        assert!(finish(&world, "k", &lost, b"of the lost one").await.unwrap());
+        let answered = begin(&world, &world.admin_secret, "k", &PRINT).await.unwrap();
+        assert_eq!((answered.state(), &answered.answer[..]), (State::Answered, &b"answer"[..]));
+    }
+
+    async fn one_that_comes_to_its_end_late_but_alone_is_answered(db: Database) {
+        let world = World::start(db).await;
+        let slow = take(&world, "k").await;
+        world.clock.advance(LOST_AFTER);
+        assert!(!finish(&world, "k", &slow, b"answer").await.unwrap());
+        assert_eq!(state(&world, "k").await, State::Answered);
+    }
+
+    async fn whoever_comes_meanwhile_is_told_when_to_come_again(db: Database) {
+        let world = World::start(db).await;
+        take(&world, "k").await;
+        let mut waits = Vec::new();
+        loop {
+            let begun = begin(&world, &world.admin_secret, "k", &PRINT).await.unwrap();
+            if begun.state() == State::New {
+                break;
+            }
+            assert_eq!((begun.state(), &begun.attempt[..]), (State::UnderWay, ""));
+            waits.push(begun.retry_after_s);
+            world.clock.advance(Duration::from_secs(begun.retry_after_s.into()));
+        }
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 28], "a minute in all");
+    }
+
+    /// While replicas of it are still there.
+    async fn what_the_version_before_takes_over_is_its_own(db: Database) {
+        let world = World::start(db.clone()).await;
+        let lost = take(&world, "k").await;
+        world.clock.advance(LOST_AFTER);
+        let now = world.clock.now().micros();
+        let sql = format!("UPDATE idempotency_keys SET began_at_us = {now}");
+        db.write(move |txn| {
+            let sql = sql.clone();
+            Box::pin(async move { Ok(txn.execute_unprepared(&sql).await.map(|_| ())?) })
+        })
+        .await
+        .unwrap();
+        assert!(finish(&world, "k", &lost, b"of the lost one").await.unwrap());
+        assert!(!finish(&world, "k", "", b"answer").await.unwrap());
+        let answered = begin(&world, &world.admin_secret, "k", &PRINT).await.unwrap();
+        assert_eq!(&answered.answer[..], b"answer");
     }
 
     async fn of_many_at_once_one_carries_it_out(db: Database) {
@@ -138,8 +212,8 @@ testkit::store_tests! {
     async fn after_a_day_a_key_is_forgotten_and_its_answer_gone(db: Database) {
         let world = World::start(db.clone()).await;
         let second = second_admin(&world).await;
-        assert_eq!(state(&world, "k").await, State::New);
-        finish(&world, "k", b"answer").await.unwrap();
+        let attempt = take(&world, "k").await;
+        finish(&world, "k", &attempt, b"answer").await.unwrap();
         world.clock.advance(REMEMBERED - Duration::from_secs(1));
         assert_eq!(state(&world, "k").await, State::Answered);
         assert_eq!(begin(&world, &second, "young", &PRINT).await.unwrap().state(), State::New);
@@ -171,13 +245,13 @@ testkit::store_tests! {
         })
         .await
         .unwrap();
-        assert_eq!(state(&world, "10000th").await, State::New);
+        let attempt = take(&world, "10000th").await;
         let refused = begin(&world, &world.admin_secret, "one more", &PRINT).await;
         assert_refused(refused, Code::ResourceExhausted, "RateLimited");
         assert_eq!(state(&world, "10000th").await, State::UnderWay, "those that are there go on");
         let second = second_admin(&world).await;
         assert_eq!(begin(&world, &second, "one more", &PRINT).await.unwrap().state(), State::New);
-        abandon(&world, "10000th").await;
+        abandon(&world, "10000th", &attempt).await;
         assert_eq!(state(&world, "one more").await, State::New, "the refused one left nothing behind");
     }
 
@@ -191,11 +265,11 @@ testkit::store_tests! {
         }
         let refused = begin(&world, &world.admin_secret, "k", &[1; 31]).await;
         assert_refused(refused, Code::InvalidArgument, "InvalidValue");
-        assert_refused(finish(&world, "never began", b"").await, Code::NotFound, "NotFound");
-        assert_eq!(state(&world, "k").await, State::New);
-        let refused = finish(&world, "k", &vec![0; 64 * 1024 + 1]).await;
+        assert_refused(finish(&world, "never began", "", b"").await, Code::NotFound, "NotFound");
+        let attempt = take(&world, "k").await;
+        let refused = finish(&world, "k", &attempt, &vec![0; 64 * 1024 + 1]).await;
         assert_refused(refused, Code::InvalidArgument, "InvalidValue");
-        finish(&world, "k", &vec![0; 64 * 1024]).await.unwrap();
+        finish(&world, "k", &attempt, &vec![0; 64 * 1024]).await.unwrap();
         let refused = begin(&world, &of_tenant, "k", &PRINT).await;
         assert_refused(refused, Code::PermissionDenied, "Forbidden");
     }

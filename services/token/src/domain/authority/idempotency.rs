@@ -9,7 +9,7 @@ use platform::{Error, Result};
 
 use super::Authority;
 use crate::domain::cipher;
-use crate::domain::idempotency::{Answer, Key, Standing, check_answer, check_fingerprint};
+use crate::domain::idempotency::{Answer, Attempt, Key, Settled, Standing, check_answer, check_fingerprint};
 
 /// So often, at most, the keys that are over are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
@@ -45,14 +45,15 @@ impl Authority {
     ) -> Result<Standing<Answer>> {
         let key = Key::parse(subject, key)?;
         check_fingerprint(fingerprint)?;
-        let now = self.clock.now();
+        let attempt = Attempt::new(&self.clock);
+        let now = attempt.began_at;
         if self.forgetting.is_due(now) {
             self.forget_requests(now).await?;
         }
-        let standing = self.store.begin_request(key.clone(), fingerprint.to_vec(), now).await?;
+        let standing = self.store.begin_request(key.clone(), fingerprint.to_vec(), attempt).await?;
         Ok(match standing {
-            Standing::New => Standing::New,
-            Standing::UnderWay => Standing::UnderWay,
+            Standing::New(attempt) => Standing::New(attempt),
+            Standing::UnderWay(wait) => Standing::UnderWay(wait),
             Standing::Misused => Standing::Misused,
             Standing::Answered(sealed) => {
                 let answer = cipher::open(&self.key, &key.context(), &sealed).ok_or_else(|| {
@@ -63,23 +64,29 @@ impl Authority {
         })
     }
 
-    /// Keeps the answer under the key; the first one stays.
+    /// Keeps the answer under the key, unless a later attempt has it; the first one stays.
     ///
     /// # Errors
     /// `InvalidValue` for a key or answer that cannot be, `NotFound` when no request took the key.
-    pub async fn finish_request(&self, subject: &str, key: &str, answer: &[u8]) -> Result<()> {
+    pub async fn finish_request(
+        &self,
+        subject: &str,
+        key: &str,
+        attempt: &str,
+        answer: &[u8],
+    ) -> Result<Settled> {
         let key = Key::parse(subject, key)?;
         check_answer(answer)?;
         let sealed = cipher::seal(&self.key, &key.context(), answer)?;
-        self.store.finish_request(key, sealed).await
+        self.store.finish_request(key, attempt.to_owned(), sealed).await
     }
 
-    /// Gives the key free again. Doing it twice is doing it once; what was answered stays.
+    /// Gives the key free again, unless a later attempt has it. Doing it twice is doing it once; what was answered stays.
     ///
     /// # Errors
     /// `InvalidValue` for a key that cannot be.
-    pub async fn abandon_request(&self, subject: &str, key: &str) -> Result<()> {
-        self.store.abandon_request(Key::parse(subject, key)?).await
+    pub async fn abandon_request(&self, subject: &str, key: &str, attempt: &str) -> Result<Settled> {
+        self.store.abandon_request(Key::parse(subject, key)?, attempt.to_owned()).await
     }
 
     /// Forgets the keys that are no longer to be remembered.
