@@ -1,5 +1,5 @@
-//! Rollcall distributed, as on many machines: real PostgreSQL, real Redis, two processes of each service, on loopback. Anything can be
-//! killed and started again.
+//! Rollcall distributed, as on many machines: real PostgreSQL, real Redis, two processes of each service (or as many as [`Options`]
+//! say), on loopback. Anything can be killed and started again.
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -17,9 +17,30 @@ use crate::postgres::{postgres_user, programs};
 use crate::process::{Process, free_address, http_status, wait_until};
 use crate::server::Tenant;
 
-/// The verbs of which two processes run.
+/// The verbs of which processes run.
 pub const ROLES: [&str; 5] = ["token", "identity", "membership", "journal", "gateway"];
-const REPLICAS: usize = 2;
+
+/// What a cluster is started for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Processes of each role.
+    pub replicas: usize,
+    /// PostgreSQL as in production: what is committed is on the disk, and it is spoken to over TCP. Otherwise commits are safe from
+    /// the end of the process only, which is quicker.
+    pub durable: bool,
+    /// Where the directory of PostgreSQL is made. Not what TMPDIR says: the path of its socket may not be longer than 107 bytes.
+    pub dir: &'a Path,
+    /// Lines of settings (TOML, `section.key = value`) besides those that a cluster needs.
+    pub settings: &'a str,
+}
+
+impl Default for Options<'_> {
+    /// As tests want it.
+    fn default() -> Self {
+        let settings = "database.max_connections = 8\n";
+        Options { replicas: 2, durable: false, dir: Path::new("/tmp"), settings }
+    }
+}
 
 /// A running cluster. Dropping it ends all of it.
 pub struct Cluster {
@@ -29,10 +50,19 @@ pub struct Cluster {
     pub redis: Mutex<Process>,
     members: Vec<Member>,
     admin_token: String,
-    programs: PathBuf,
-    postgres_dir: PathBuf,
+    site: Site,
     redis_address: SocketAddr,
     _dir: TempDir,
+}
+
+/// Where PostgreSQL is.
+struct Site {
+    programs: PathBuf,
+    /// Of its data and its socket.
+    dir: PathBuf,
+    port: u16,
+    /// On 127.0.0.1 at `port`, besides the socket.
+    tcp: bool,
 }
 
 /// One process of Rollcall.
@@ -47,38 +77,42 @@ struct Member {
 impl Cluster {
     /// Starts everything with the `rollcall` at `binary` and returns when all of it is ready.
     pub fn start(binary: &Path) -> Result<Cluster> {
-        Self::start_with(binary, "")
+        Self::start_as(binary, &Options::default())
     }
 
     /// As [`Cluster::start`], with these lines of settings (TOML, `section.key = value`) besides those it needs itself.
     pub fn start_with(binary: &Path, further: &str) -> Result<Cluster> {
+        let options = Options::default();
+        Self::start_as(binary, &Options { settings: &format!("{}{further}", options.settings), ..options })
+    }
+
+    /// As [`Cluster::start`], for something else than a test.
+    pub fn start_as(binary: &Path, options: &Options<'_>) -> Result<Cluster> {
         let dir = tempfile::Builder::new().prefix("rollcall-cluster-").tempdir()?;
-        let programs = programs()?;
-        let (postgres, postgres_dir) = start_postgres(&programs)?;
+        let (postgres, site) = start_postgres(options)?;
         let (redis, redis_address) = crate::redis::private()?;
 
         let secrets = dir.path().join("secrets");
         run(Command::new(binary).args(["config", "secrets", "--dir"]).arg(&secrets))?;
         let roles = run(Command::new(binary).args(["migrate", "--print-roles"]))?;
         std::fs::write(dir.path().join("roles.sql"), roles)?;
-        let psql = |arguments: &[&OsStr]| {
-            let mut psql = Command::new(programs.join("psql"));
-            psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
-                .arg(&postgres_dir)
-                .args(arguments);
-            run(&mut psql)
-        };
-        psql(&["-c".as_ref(), "CREATE DATABASE rollcall".as_ref()])?;
-        psql(&["-d".as_ref(), "rollcall".as_ref(), "-f".as_ref(), dir.path().join("roles.sql").as_os_str()])?;
+        run(site.program("psql").args(["-q", "-c", "CREATE DATABASE rollcall"]))?;
+        let mut psql = site.program("psql");
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", "rollcall", "-f"]).arg(dir.path().join("roles.sql"));
+        run(&mut psql)?;
 
         let mut addresses = Vec::new();
         for role in ROLES {
-            for replica in 0..REPLICAS {
+            for replica in 0..options.replicas {
                 addresses.push((role, replica, free_address()?, free_address()?));
             }
         }
         let config = dir.path().join("rollcall.toml");
-        std::fs::write(&config, settings(&addresses, &postgres_dir, redis_address, &secrets) + further)?;
+        // With certificates (those of `localhost`) in the settings, they are called by that name.
+        let origin =
+            if options.settings.contains("grpc.tls.") { "https://localhost" } else { "http://127.0.0.1" };
+        let common = settings(&addresses, origin, &site, redis_address, &secrets);
+        std::fs::write(&config, common + options.settings)?;
         run(Command::new(binary).args(["migrate", "--wait", "30", "--config"]).arg(&config))?;
 
         let mut members = Vec::new();
@@ -104,16 +138,7 @@ impl Cluster {
         }
         let admin_token = std::fs::read_to_string(secrets.join("admin_token"))?.trim().to_owned();
         let (postgres, redis) = (Mutex::new(postgres), Mutex::new(redis));
-        let cluster = Cluster {
-            postgres,
-            redis,
-            members,
-            admin_token,
-            programs,
-            postgres_dir,
-            redis_address,
-            _dir: dir,
-        };
+        let cluster = Cluster { postgres, redis, members, admin_token, site, redis_address, _dir: dir };
         cluster.wait_until_ready()?;
         Ok(cluster)
     }
@@ -127,6 +152,32 @@ impl Cluster {
     /// The ops port of a process.
     pub fn ops(&self, role: &str, replica: usize) -> Result<SocketAddr> {
         Ok(self.member(role, replica)?.ops)
+    }
+
+    /// Every process of Rollcall: its role and its process id.
+    pub fn processes(&self) -> Result<Vec<(&'static str, u32)>> {
+        self.members.iter().map(|member| Ok((member.role, lock(&member.process).id()?))).collect()
+    }
+
+    /// Ends every process of Rollcall with this signal, the gateways first.
+    pub fn stop_all(&self, signal: &str) -> Result<()> {
+        self.members.iter().rev().try_for_each(|member| lock(&member.process).stop(signal))
+    }
+
+    /// Starts every process of Rollcall again, at once, and returns when all are ready.
+    pub fn start_all_again(&self) -> Result<()> {
+        self.members.iter().try_for_each(|member| lock(&member.process).start_again())?;
+        self.wait_until_ready()
+    }
+
+    /// A program of PostgreSQL (`psql`, `pgbench`, …), set up to speak to this one as its superuser.
+    pub fn postgres_program(&self, name: &str) -> Command {
+        self.site.program(name)
+    }
+
+    /// The URL of the database `name` for its superuser; Rollcall's database is called `rollcall`.
+    pub fn postgres_url(&self, name: &str) -> String {
+        self.site.url("postgres", name)
     }
 
     /// Ends a process with this signal.
@@ -151,7 +202,7 @@ impl Cluster {
         let mut postgres = lock(&self.postgres);
         postgres.stop(signal)?;
         postgres.start_again()?;
-        wait_for_postgres(&self.programs, &self.postgres_dir)
+        wait_for_postgres(&self.site)
     }
 
     /// Starts Redis again after it was stopped; returns when it takes connections.
@@ -212,20 +263,42 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Site {
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.args(["-U", "postgres", "-p", &self.port.to_string(), "-h"]);
+        match self.tcp {
+            true => command.arg("127.0.0.1"),
+            false => command.arg(&self.dir),
+        };
+        command
+    }
+
+    fn url(&self, user: &str, database: &str) -> String {
+        match self.tcp {
+            true => format!("postgres://{user}@127.0.0.1:{}/{database}?sslmode=disable", self.port),
+            false => {
+                format!("postgres://{user}@localhost:{}/{database}?host={}", self.port, self.dir.display())
+            }
+        }
+    }
+}
+
 /// What all processes have in common.
 fn settings(
     addresses: &[(&str, usize, SocketAddr, SocketAddr)],
-    postgres: &Path,
+    origin: &str,
+    postgres: &Site,
     redis: SocketAddr,
     secrets: &Path,
 ) -> String {
     let of = |role: &str| {
         let replicas = addresses.iter().filter(|address| address.0 == role);
-        replicas.map(|address| format!("http://{}", address.2)).collect::<Vec<_>>().join(",")
+        replicas.map(|address| format!("{origin}:{}", address.2.port())).collect::<Vec<_>>().join(",")
     };
-    let url = |user: &str| format!("postgres://{user}@localhost/rollcall?host={}", postgres.display());
+    let url = |user: &str| postgres.url(user, "rollcall");
     let mut text = format!("redis.urls = \"redis://{redis}\"\nmigrate.url = \"{}\"\n", url("rollcall_owner"));
-    text += "server.drain_delay_seconds = 0\ndatabase.max_connections = 8\n";
+    text += "server.drain_delay_seconds = 0\n";
     for role in ["identity", "membership", "token", "journal"] {
         text += &format!("services.{role} = \"{}\"\n", of(role));
         text += &format!("database.{role}.url = \"{}\"\n", url(&format!("rollcall_{role}")));
@@ -236,10 +309,9 @@ fn settings(
     text
 }
 
-/// Commits are safe from the end of the process, though not of the machine.
-fn start_postgres(programs: &Path) -> Result<(Process, PathBuf)> {
-    // In /tmp whatever TMPDIR says: the path of a socket may not be longer than 107 bytes.
-    let dir = tempfile::Builder::new().prefix("rollcall-pg-").tempdir_in("/tmp")?.keep();
+fn start_postgres(options: &Options<'_>) -> Result<(Process, Site)> {
+    let programs = programs()?;
+    let dir = tempfile::Builder::new().prefix("rollcall-pg-").tempdir_in(options.dir)?.keep();
     let user = match std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&dir)?) {
         0 => Some(postgres_user()?),
         _ => None,
@@ -254,21 +326,28 @@ fn start_postgres(programs: &Path) -> Result<(Process, PathBuf)> {
         std::os::unix::process::CommandExt::gid(&mut initdb, gid);
     }
     run(&mut initdb)?;
+    let port = free_address()?.port();
     let (postgres, data) = (programs.join("postgres"), dir.join("data"));
     let mut command: Vec<&OsStr> =
         vec![postgres.as_os_str(), "-D".as_ref(), data.as_os_str(), "-k".as_ref(), dir.as_os_str()];
-    for option in ["listen_addresses=", "fsync=off", "max_connections=200"] {
+    // Connections: 16 of each process with a database, and some for whoever looks on.
+    let further = [format!("port={port}"), format!("max_connections={}", 100 + 64 * options.replicas)];
+    let of_kind: &[&str] = match options.durable {
+        true => &["listen_addresses=127.0.0.1", "shared_buffers=1GB", "max_wal_size=2GB"],
+        false => &["listen_addresses=", "fsync=off"],
+    };
+    for option in further.iter().map(String::as_str).chain(of_kind.iter().copied()) {
         command.extend::<[&OsStr; 2]>(["-c".as_ref(), option.as_ref()]);
     }
     let process = Process::start(&dir, &command, user)?;
-    wait_for_postgres(programs, &dir)?;
-    Ok((process, dir))
+    let site = Site { programs, dir, port, tcp: options.durable };
+    wait_for_postgres(&site).with_context(|| process.log_tail(5))?;
+    Ok((process, site))
 }
 
-fn wait_for_postgres(programs: &Path, dir: &Path) -> Result<()> {
+fn wait_for_postgres(site: &Site) -> Result<()> {
     wait_until("PostgreSQL takes connections", || {
-        let mut ask = Command::new(programs.join("pg_isready"));
-        ask.arg("-q").arg("-h").arg(dir).status().is_ok_and(|status| status.success())
+        site.program("pg_isready").arg("-q").status().is_ok_and(|status| status.success())
     })
 }
 

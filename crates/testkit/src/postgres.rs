@@ -5,14 +5,18 @@
 //! `ROLLCALL_TEST_POSTGRES_URL=postgres://user:password@host:port/postgres` names a running server to use instead; its
 //! user must be allowed to create databases.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::keeper::Keeper;
+use crate::process::{Process, wait_until};
 
 /// Names a running server, so that none is started.
 pub const URL_VARIABLE: &str = "ROLLCALL_TEST_POSTGRES_URL";
@@ -52,15 +56,7 @@ pub struct Server {
 impl Server {
     /// The connection URL of the database `name` on this server.
     pub fn url(&self, name: &str) -> String {
-        let (base, query) = match self.url.split_once('?') {
-            Some((base, query)) => (base, format!("?{query}")),
-            None => (self.url.as_str(), String::new()),
-        };
-        let server = match base.match_indices('/').nth(2) {
-            Some((slash, _)) => &base[..slash],
-            None => base,
-        };
-        format!("{server}/{name}{query}")
+        url_of(&self.url, name)
     }
 
     /// The connection URL of the database from which others are created.
@@ -100,6 +96,74 @@ fn start() -> Result<Server> {
         .with_context(|| format!("with the programs in {}", programs.display()))?;
     let url = format!("postgres://postgres@localhost/postgres?host={}", dir.display());
     Ok(Server { url, _keeper: Some(keeper) })
+}
+
+/// A streaming replica of [`server`], to be stopped and started at will. It vanishes when it is dropped.
+pub struct Replica {
+    url: String,
+    process: Process,
+}
+
+impl Replica {
+    /// The connection URL of the database `name` on the replica.
+    pub fn url(&self, name: &str) -> String {
+        url_of(&self.url, name)
+    }
+
+    /// The server's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// A new replica of [`server`], which replays what that does from now on. Takes a copy of all of it: about a second.
+///
+/// # Errors
+/// When there are no programs of PostgreSQL, or the server of [`URL_VARIABLE`] lets nobody replicate it.
+pub fn replica() -> Result<Replica> {
+    let primary = server();
+    let programs = programs()?;
+    let dir = tempfile::Builder::new().prefix("rollcall-pg-").tempdir_in("/tmp")?.keep();
+    let mut copy = Command::new(programs.join("pg_basebackup"));
+    copy.arg("-D").arg(dir.join("data")).args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-d"]);
+    copy.arg(&primary.url).current_dir("/");
+    let mut user = None;
+    if fs::metadata(&dir)?.uid() == 0 {
+        let (uid, gid) = postgres_user()?;
+        chown(&dir, Some(uid), Some(gid)).context("giving the replica's directory to user postgres")?;
+        copy.uid(uid).gid(gid);
+        user = Some((uid, gid));
+    }
+    let copied = copy.output().with_context(|| format!("{copy:?}"))?;
+    ensure!(copied.status.success(), "{copy:?}: {}", String::from_utf8_lossy(&copied.stderr));
+
+    let (postgres, data) = (programs.join("postgres"), dir.join("data"));
+    let mut command =
+        vec![postgres.as_os_str(), "-D".as_ref(), data.as_os_str(), "-k".as_ref(), dir.as_os_str()];
+    // As many connections as the primary may have is the least that PostgreSQL takes.
+    for option in ["listen_addresses=", "fsync=off", "max_connections=300", "hot_standby=on"] {
+        command.extend::<[&OsStr; 2]>(["-c".as_ref(), option.as_ref()]);
+    }
+    let process = Process::start(&dir, &command, user)?;
+    let is_ready = || {
+        let asked = Command::new(programs.join("pg_isready")).arg("-q").arg("-h").arg(&dir).status();
+        asked.is_ok_and(|status| status.success())
+    };
+    wait_until("the replica takes connections", is_ready).with_context(|| process.log_tail(5))?;
+    let url = format!("postgres://postgres@localhost/postgres?host={}", dir.display());
+    Ok(Replica { url, process })
+}
+
+fn url_of(url: &str, name: &str) -> String {
+    let (base, query) = match url.split_once('?') {
+        Some((base, query)) => (base, format!("?{query}")),
+        None => (url, String::new()),
+    };
+    let server = match base.match_indices('/').nth(2) {
+        Some((slash, _)) => &base[..slash],
+        None => base,
+    };
+    format!("{server}/{name}{query}")
 }
 
 /// The directory with the newest `initdb` and `postgres`: Debian's, which is not on PATH, or else PATH's.

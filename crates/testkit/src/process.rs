@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::keeper::Keeper;
 
-/// `$1` is the process's directory, where its output goes into `log`; the rest is its command. Each line on the pipe is `start`, or
-/// the signal that ends it; `done` tells how many were carried out.
+/// `$1` is the process's directory, where its output goes into `log` and its id into `pid`; the rest is its command. Each line on the
+/// pipe is `start`, or the signal that ends it; `done` tells how many were carried out.
 const KEEPER: &str = r#"
 dir=$1
 shift
 cd "$dir" || exit 1
-run() { "$@" >>"$dir/log" 2>&1 </dev/null & server=$!; }
+run() { "$@" >>"$dir/log" 2>&1 </dev/null & server=$!; echo $server >pid.new && mv pid.new pid; }
 run "$@"
 count=0
 echo ready
@@ -61,6 +61,13 @@ impl Process {
     /// Starts it again, after it was stopped.
     pub fn start_again(&mut self) -> Result<()> {
         self.tell("start")
+    }
+
+    /// Its process id, of the last start.
+    pub fn id(&self) -> Result<u32> {
+        let file = self.dir.join("pid");
+        let id = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        id.trim().parse().with_context(|| format!("{} says {id:?}", file.display()))
     }
 
     fn tell(&mut self, word: &str) -> Result<()> {

@@ -1,50 +1,118 @@
-//! A SCIM server under load: `rollcall standalone` as a process, spoken to over HTTP as an identity provider does.
+//! A SCIM server under load: `rollcall standalone`, or rollcall distributed, as processes, spoken to over HTTP as an identity provider
+//! does.
 //!
 //! ```sh
 //! cargo build --profile perf -p rollcall
-//! cargo bench --profile perf -p bench --bench scim -- --sizes 1000,10000
+//! cargo bench --profile perf -p bench --bench scim -- --help
 //! ```
 //!
-//! The tenant grows from size to size; at each size every kind of request is made, by eight connections. What counts is the CPU time
-//! of the server for each request, because that holds on a busy machine; what a request leaves to be done behind it (the log, the
-//! projection of users) is included.
+//! The tenant grows from size to size (`table.rs`); at each size every kind of request is made, by eight connections. What counts is the
+//! CPU time of the server's processes for each request, because that holds on a busy machine; what a request leaves to be done behind
+//! it (the log, the projection of users) is included. Then durable POSTs beside the database by itself, and a crash (`durable.rs`), and
+//! memory over time (`soak.rs`).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the person who started it")]
 
-mod commits;
 #[path = "../common/mod.rs"]
 mod common;
+mod distributed;
+mod durable;
+mod fill;
+mod processes;
 mod requests;
-mod server;
+mod soak;
+mod sqlite;
+mod standalone;
+mod table;
+mod target;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
 
-use common::{Load, Outcome, count, time};
-use requests::Tenant;
-use server::Server;
+use common::{count, time};
+use table::{Plan, Table};
+use target::{Kind, Target};
 
+/// Measures a SCIM server: requests of every kind, durability, memory.
+///
+/// It starts everything itself (distributed: PostgreSQL and Redis too, on loopback), and leaves nothing behind. CPU times are those of
+/// rollcall's processes, all together, for each request; what PostgreSQL spends stands beside them.
 #[derive(Parser)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
-    /// How many users the tenant has at each step.
+    /// What to measure, one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "standalone")]
+    against: Vec<Kind>,
+    /// What to do of it.
+    #[arg(long, value_delimiter = ',', default_value = "requests,durable,crash")]
+    parts: Vec<Part>,
+    /// How many users the tenant has at each step, rising. At the last one groups are measured as well.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     sizes: Vec<u64>,
-    /// Requests of each kind.
+    /// Requests of each kind at each size (a tenth of that for pages; members no more than a tenth of the users).
     #[arg(long, default_value_t = 2000)]
     requests: u64,
     /// Connections.
     #[arg(long, default_value_t = 8)]
     connections: u64,
+    /// Up to this size all users are created by POST; beyond it most are copies in the database of one that was, which the run
+    /// compares with others that were.
+    #[arg(long, value_name = "USERS", default_value_t = 10_000)]
+    posted: u64,
+    /// Members of the largest group, if there are so many users.
+    #[arg(long, default_value_t = 100_000)]
+    members: u64,
+    /// Distributed: processes of each role.
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
+    /// In the end a mixed load for so many seconds, and what memory does meanwhile.
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<f64>,
+    /// Calls a second of that.
+    #[arg(long, value_name = "RATE", default_value_t = 100.0)]
+    soak_pace: f64,
     /// The program to measure.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/perf/rollcall"))]
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/perf/rollcall"))]
     rollcall: PathBuf,
+    /// Where the databases are: on a disk, if commits are to mean something. A short path.
+    #[arg(long, value_name = "DIR", default_value = "/tmp")]
+    dir: PathBuf,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples (each behind `cargo bench --profile perf -p bench --bench scim --`, after `cargo build --profile perf -p rollcall`):
+  --sizes 1000 --requests 500                      a first look, standalone: under a minute
+  --against standalone,distributed                 1,000 and 10,000 users, both ways: some minutes
+  --against distributed --sizes 10000,100000,1000000
+                                                   the large ones are filled by SQL; needs 10 GB
+  --parts durable,crash                            only POST beside the database's own limit, and kill -9
+  --parts requests --sizes 10000 --soak 3600       memory over an hour
+
+Standalone with 1,000,000 users takes 4 GB of disk and a minute, distributed 10 GB and some minutes.";
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Every kind of request at every size: rate, latency, CPU time, memory.
+    Requests,
+    /// POSTs a second beside single-row commits of the same database.
+    Durable,
+    /// 200 users, kill -9, are they there?
+    Crash,
+}
+
+/// Of the part `crash`.
+const ANSWERED: u64 = 200;
+/// No figure takes longer.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -60,166 +128,56 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<()> {
-    let dir = tempfile::Builder::new().prefix("rollcall-bench-").tempdir()?;
-    let data = dir.path().join("data");
-    let (server, first) = Server::start(&arguments.rollcall, &data).await?;
-    let bare = server.resident()?;
-    let tenant = server.tenant().await?;
-    let mut table = Table { server: &server, tenant: &tenant, arguments, users: 0 };
-
-    println!(
-        "\n| request | users | requests a second | p50, p99 | CPU time each | aim |\n|---|---|---|---|---|---|"
-    );
-    for size in &arguments.sizes {
-        table.grow(*size).await?;
-        table.requests().await?;
+    for kind in &arguments.against {
+        println!("\n## {kind}");
+        measure(arguments, *kind).await.with_context(|| format!("measuring {kind}"))?;
     }
-    table.members().await?;
-
-    println!("\n| durable POST of users, {} connections | a second |\n|---|---|", arguments.connections);
-    let posts = table.posts(arguments.requests).await?;
-    let commits = commits::rate(dir.path(), arguments.connections, arguments.requests).await?;
-    let alone = commits::rate(dir.path(), 1, arguments.requests).await?;
-    println!("| POST /Users (p50, p99: {}) | {} |", posts.percentiles(), count(posts.rate()));
-    println!(
-        "| SQLite by itself: one row, one commit (WAL, synchronous=FULL), {} connections | {} |",
-        arguments.connections,
-        count(commits)
-    );
-    println!("| … 1 connection | {} |", count(alone));
-    println!(
-        "| ratio to {} connections (aim ≥ 60%); to 1 | {:.0}%; {:.0}% |",
-        arguments.connections,
-        100.0 * posts.rate() / commits,
-        100.0 * posts.rate() / alone
-    );
-
-    let (users, loaded) = (table.users, server.resident()?);
-    server.terminate().await?;
-    let (server, again) = Server::start(&arguments.rollcall, &data).await?;
-    let started = server.resident()?;
-    let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
-    println!("\n| the process | | aim |\n|---|---|---|");
-    println!(
-        "| start to the first answer: empty directory; with {} users | {}; {} | < 200 ms |",
-        count(users as f64),
-        time(first),
-        time(again)
-    );
-    println!(
-        "| resident memory: at the first start; with {} users just started; at the end of this load | {}, {}, {} | < 40 MiB with 10,000 users |",
-        count(users as f64),
-        mib(bare),
-        mib(started),
-        mib(loaded)
-    );
-    server.terminate().await
+    Ok(())
 }
 
-/// Measures, and prints a row for each figure.
-struct Table<'a> {
-    server: &'a Server,
-    tenant: &'a Tenant,
-    arguments: &'a Arguments,
-    users: u64,
-}
+async fn measure(arguments: &Arguments, kind: Kind) -> Result<()> {
+    let Arguments { parts, sizes, requests, connections, .. } = arguments;
+    let dir = tempfile::Builder::new().prefix("rollcall-bench-").tempdir_in(&arguments.dir)?;
+    // The user that PostgreSQL runs as goes through it.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
+    let (mut target, first) =
+        Target::start(kind, &arguments.rollcall, dir.path(), arguments.replicas).await?;
+    let tenant = target.tenant("bench").await?;
+    let mut users = 0;
 
-impl Table<'_> {
-    async fn asked<F, C>(&self, requests: u64, call: F) -> Result<Outcome>
-    where
-        F: Fn(Tenant, u64) -> C + Clone + Send + Sync + 'static,
-        C: Future<Output = Result<()>> + Send,
-    {
-        let tenant = self.tenant.clone();
-        let load = Load::closed(self.arguments.connections, LONGEST, requests);
-        common::run(load, &[self.server.process()?], move |number| call(tenant.clone(), number)).await
-    }
-
-    fn row(&self, what: &str, outcome: &Outcome, aim: &str) {
-        println!(
-            "| {what} | {} | {} | {} | {} | {aim} |",
-            count(self.users as f64),
-            count(outcome.rate()),
-            outcome.percentiles(),
-            time(outcome.cpu_each())
-        );
-    }
-
-    /// Creates users, by the requests that this is about.
-    async fn posts(&mut self, more: u64) -> Result<Outcome> {
-        let first = self.users;
-        let outcome = self
-            .asked(more, move |tenant, number| async move { tenant.create(first + number).await })
-            .await?;
-        self.users += more;
-        Ok(outcome)
-    }
-
-    async fn grow(&mut self, size: u64) -> Result<()> {
-        ensure!(size > self.users, "sizes are to rise");
-        let outcome = self.posts(size - self.users).await?;
-        self.row("POST /Users", &outcome, "");
-        Ok(())
-    }
-
-    async fn requests(&self) -> Result<()> {
-        let (users, requests) = (self.users, self.arguments.requests);
-        // Users in no order.
-        let any = move |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % users;
-        let get =
-            self.asked(requests, move |tenant, number| async move { tenant.get(any(number)).await }).await?;
-        self.row("GET /Users/{id}", &get, "≤ 150 µs");
-        for (name, kind) in [("userName", 0), ("externalId", 1), ("emails[type eq \"work\"].value", 2)] {
-            let found = self
-                .asked(requests, move |tenant, number| async move { tenant.find(kind, any(number)).await })
-                .await?;
-            self.row(&format!("GET /Users?filter={name} eq …"), &found, "≤ 200 µs");
-        }
-        let pages = users / 100;
-        let page = self
-            .asked(requests / 10, move |tenant, number| async move {
-                tenant.page(1 + (any(number) % pages) * 100, users).await
-            })
-            .await?;
-        self.row("GET /Users, a page of 100, any", &page, "≤ 2 ms");
-        let patch = self
-            .asked(requests, move |tenant, number| async move { tenant.patch(any(number), number).await })
-            .await?;
-        self.row("PATCH /Users/{id}, one attribute", &patch, "");
-        Ok(())
-    }
-
-    /// One member at a time into groups of about ten, and into one of nearly everybody.
-    async fn members(&self) -> Result<()> {
-        let added = (self.arguments.requests / 4).min(self.users / 10);
-        let small: Vec<String> = {
-            let mut groups = Vec::new();
-            for number in 0..added.div_ceil(5) {
-                groups.push(self.tenant.group(&format!("small {number}"), 0, 8).await?);
-            }
-            groups
+    if parts.contains(&Part::Requests) {
+        let plan = Plan {
+            connections: *connections,
+            requests: *requests,
+            most_posted: arguments.posted,
+            most_members: arguments.members,
         };
-        let everybody = self.users - added;
-        let large = vec![self.tenant.group("large", 0, everybody).await?];
-        let mut figures = Vec::new();
-        for (name, groups) in [("8 to 13".to_owned(), small), (count(everybody as f64), large)] {
-            let outcome = self
-                .asked(added, move |tenant, number| {
-                    let group = groups[usize::try_from(number).unwrap_or(0) % groups.len()].clone();
-                    async move { tenant.add(&group, everybody + number).await }
-                })
-                .await?;
-            self.row(&format!("PATCH /Groups/{{id}}: one member more, group of {name}"), &outcome, "≤ 1 ms");
-            figures.push(outcome.cpu_each());
+        let mut table = Table::new(&mut target, &tenant, plan);
+        let starts = table.run(sizes).await?;
+        users = table.users();
+        println!("\n| start, to the first answer of all processes | | aim |\n|---|---|---|");
+        if let Some(first) = first {
+            println!("| an empty directory | {} | < 200 ms |", time(first));
         }
-        if let [small, large] = figures[..] {
-            println!("| … large to small | | | | {:.2} | ≤ 1.5 |", large.as_secs_f64() / small.as_secs_f64());
+        for (users, took) in starts {
+            println!("| with {} users | {} | < 200 ms |", count(users as f64), time(took));
         }
-        Ok(())
     }
+    if parts.contains(&Part::Durable) {
+        durable::rates(&target, *connections, *requests).await?;
+    }
+    if parts.contains(&Part::Crash) {
+        println!("\n| crash | there |\n|---|---|");
+        durable::crash(&mut target, *connections, ANSWERED).await?;
+    }
+    if let Some(seconds) = arguments.soak {
+        if users == 0 {
+            users = 1000;
+            for number in 0..users {
+                tenant.create(number).await?;
+            }
+        }
+        soak::run(&target, &tenant, users, Duration::from_secs_f64(seconds), arguments.soak_pace).await?;
+    }
+    target.terminate().await
 }
-
-/// No figure takes longer.
-const LONGEST: Duration = Duration::from_secs(600);
-/// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);

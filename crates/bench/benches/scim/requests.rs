@@ -1,11 +1,14 @@
 //! The requests, as Entra ID spells them. Each looks at its answer.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -14,23 +17,60 @@ const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 /// Members in one request when a group is filled.
 const CHUNK: usize = 1000;
 
-/// A tenant and what was created there. Clones share it.
+/// A tenant and who is there. Clones share it.
 #[derive(Clone)]
 pub struct Tenant {
+    id: Uuid,
     http: reqwest::Client,
-    base_url: String,
+    /// What stands before `/Users`, at each gateway; they take turns.
+    bases: Arc<[String]>,
+    turn: Arc<AtomicUsize>,
     token: String,
-    ids: Arc<RwLock<HashMap<u64, String>>>,
+    ids: Arc<RwLock<Ids>>,
+}
+
+/// By which id a user is known.
+#[derive(Default)]
+struct Ids {
+    /// As they were answered.
+    created: HashMap<u64, String>,
+    filled: Vec<Filled>,
+}
+
+/// Users that were put into the database (`fill.rs`).
+#[derive(Clone, Debug)]
+pub struct Filled {
+    /// Their numbers.
+    pub numbers: Range<u64>,
+    /// Milliseconds since 1970: the time in the id of the first. The next one is a millisecond younger.
+    pub born: u64,
+}
+
+impl Filled {
+    /// The id of a user: a UUIDv7 with this as its last 48 bits.
+    pub const TAIL: (u64, u64) = (25_214_903_917, 11);
+
+    fn id(&self, number: u64) -> String {
+        let time = self.born + (number - self.numbers.start);
+        let tail = (number * Self::TAIL.0 + Self::TAIL.1) & 0xffff_ffff_ffff;
+        Uuid::from_u128((u128::from(time) << 80) | 0x7000_8000_0000_0000_0000 | u128::from(tail)).to_string()
+    }
 }
 
 impl Tenant {
-    pub fn new(base_url: String, token: String) -> Self {
-        Self { http: testkit::http_client(), base_url, token, ids: Arc::default() }
+    pub fn new(id: Uuid, bases: Vec<String>, token: String) -> Self {
+        let (bases, http) = (bases.into(), testkit::http_client());
+        Self { id, http, bases, turn: Arc::default(), token, ids: Arc::default() }
+    }
+
+    /// Its id.
+    pub fn uuid(&self) -> Uuid {
+        self.id
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, String)> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base_url)).bearer_auth(&self.token);
+        let base = &self.bases[self.turn.fetch_add(1, Ordering::Relaxed) % self.bases.len()];
+        let mut request = self.http.request(method, format!("{base}{path}")).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.header("content-type", "application/scim+json").body(body.to_string());
         }
@@ -38,9 +78,22 @@ impl Tenant {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    fn id(&self, number: u64) -> Result<String> {
+    /// The id of the user of that number.
+    pub fn id(&self, number: u64) -> Result<String> {
         let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
-        ids.get(&number).cloned().with_context(|| format!("there is no user {number}"))
+        let filled = || ids.filled.iter().find(|filled| filled.numbers.contains(&number));
+        let id = ids.created.get(&number).cloned().or_else(|| Some(filled()?.id(number)));
+        id.with_context(|| format!("there is no user {number}"))
+    }
+
+    /// Who was put into the database meanwhile.
+    pub fn know(&self, filled: Filled) {
+        self.ids.write().unwrap_or_else(PoisonError::into_inner).filled.push(filled);
+    }
+
+    /// Numbers of the users that a POST was answered for.
+    pub fn created(&self) -> Vec<u64> {
+        self.ids.read().unwrap_or_else(PoisonError::into_inner).created.keys().copied().collect()
     }
 
     /// The user of that number.
@@ -49,7 +102,7 @@ impl Tenant {
         ensure!(status == 201, "POST was answered {status}: {text}");
         let created: Value = serde_json::from_str(&text)?;
         let id = created["id"].as_str().context("an id")?.to_owned();
-        self.ids.write().unwrap_or_else(PoisonError::into_inner).insert(number, id);
+        self.ids.write().unwrap_or_else(PoisonError::into_inner).created.insert(number, id);
         Ok(())
     }
 
@@ -65,7 +118,7 @@ impl Tenant {
         let (id, name) = (self.id(number)?, name(number));
         let filter = match kind {
             0 => format!("userName%20eq%20%22{name}%22"),
-            1 => format!("externalId%20eq%20%22ext-{number}%22"),
+            1 => format!("externalId%20eq%20%22ext-{}%22", digits(number)),
             _ => format!("emails%5Btype%20eq%20%22work%22%5D.value%20eq%20%22{name}%22"),
         };
         let (status, text) = self.call(Method::GET, &format!("/Users?filter={filter}"), None).await?;
@@ -79,6 +132,22 @@ impl Tenant {
         let (status, text) = self.call(Method::GET, &path, None).await?;
         let total = format!("\"totalResults\":{all}");
         ensure!(status == 200 && text.contains(&total), "not {total}: {status} {:.300}", text);
+        Ok(())
+    }
+
+    /// A hundred users from `start`, of however many.
+    pub async fn any_page(&self, start: u64) -> Result<()> {
+        let (status, text) =
+            self.call(Method::GET, &format!("/Users?startIndex={start}&count=100"), None).await?;
+        ensure!(status == 200, "a page was answered {status}: {text}");
+        Ok(())
+    }
+
+    /// Deletes the user, who is known no more.
+    pub async fn delete(&self, number: u64) -> Result<()> {
+        let (status, text) = self.call(Method::DELETE, &format!("/Users/{}", self.id(number)?), None).await?;
+        ensure!(status == 204, "DELETE was answered {status}: {text}");
+        self.ids.write().unwrap_or_else(PoisonError::into_inner).created.remove(&number);
         Ok(())
     }
 
@@ -122,21 +191,27 @@ impl Tenant {
     }
 }
 
+/// A number as it stands in everything that is told of its user, and nowhere else in it.
+pub fn digits(number: u64) -> String {
+    format!("{number:09}")
+}
+
 fn name(number: u64) -> String {
-    format!("adele.vance{number}@contoso.example")
+    format!("adele.vance{}@contoso.example", digits(number))
 }
 
 /// With the attributes that Entra ID's default mappings send.
 fn user(number: u64) -> Value {
+    let digits = digits(number);
     json!({
         "schemas": [USER, ENTERPRISE],
-        "externalId": format!("ext-{number}"),
+        "externalId": format!("ext-{digits}"),
         "userName": name(number),
         "active": true,
-        "displayName": format!("Adele Vance {number}"),
+        "displayName": format!("Adele Vance {digits}"),
         "title": "Engineer",
         "preferredLanguage": "en-US",
-        "name": { "givenName": "Adele", "familyName": format!("Vance {number}"), "formatted": format!("Adele Vance {number}") },
+        "name": { "givenName": "Adele", "familyName": format!("Vance {digits}"), "formatted": format!("Adele Vance {digits}") },
         "emails": [{ "primary": true, "type": "work", "value": name(number) }],
         "addresses": [{ "type": "work", "formatted": "18/2111", "locality": "Redmond", "region": "WA",
             "streetAddress": "One Way", "postalCode": "98052", "country": "US" }],
@@ -144,6 +219,6 @@ fn user(number: u64) -> Value {
             { "type": "work", "value": "+1 425 555 0109" },
             { "type": "mobile", "value": "+1 425 555 0110" },
         ],
-        ENTERPRISE: { "employeeNumber": number.to_string(), "department": "Retail" },
+        ENTERPRISE: { "employeeNumber": digits, "department": "Retail" },
     })
 }

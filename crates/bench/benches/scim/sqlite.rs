@@ -1,4 +1,4 @@
-//! What the database can do by itself: rows like those of users, each with a commit of its own.
+//! What SQLite can do by itself: rows like those of users, each with a commit of its own.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,8 +8,9 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbBackend, Statement};
 
 /// Inserts a second, by so many connections at once, into a new file in `dir`: as durable as ours.
-pub async fn rate(dir: &Path, connections: u64, rows: u64) -> Result<f64> {
-    let file = dir.join(format!("commits-{connections}.db"));
+pub async fn commits(dir: &Path, connections: u64, rows: u64) -> Result<f64> {
+    let own = tempfile::Builder::new().prefix("commits-").tempdir_in(dir)?;
+    let file = own.path().join("rows.sqlite");
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", file.display()));
     options.max_connections(u32::try_from(connections)?).sqlx_logging(false).map_sqlx_sqlite_opts(
         |options| {
