@@ -7,6 +7,7 @@ mod m20261122_000004_purged_tenants;
 mod m20261122_000005_log_horizon;
 mod m20261122_000006_suspended_users;
 mod m20261122_000007_audit;
+mod m20261122_000008_user_counts;
 
 use sea_orm_migration::prelude::*;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_log_horizon::Migration),
             Box::new(m20261122_000006_suspended_users::Migration),
             Box::new(m20261122_000007_audit::Migration),
+            Box::new(m20261122_000008_user_counts::Migration),
         ]
     }
 

@@ -5,6 +5,7 @@ mod m20261122_000002_role_and_teams;
 mod m20261122_000003_purged_tenants;
 mod m20261122_000004_log_horizon;
 mod m20261122_000005_reasons;
+mod m20261122_000006_group_counts;
 
 use sea_orm_migration::prelude::*;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_purged_tenants::Migration),
             Box::new(m20261122_000004_log_horizon::Migration),
             Box::new(m20261122_000005_reasons::Migration),
+            Box::new(m20261122_000006_group_counts::Migration),
         ]
     }
 

@@ -1,0 +1,15 @@
+//! How many groups a tenant has.
+
+use sea_orm_migration::prelude::*;
+
+use crate::kept_counts;
+
+#[derive(DeriveMigrationName)]
+pub(super) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        kept_counts::create_v1(manager, "groups", "group_counts").await
+    }
+}
