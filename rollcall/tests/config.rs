@@ -37,7 +37,7 @@ fn every_fault_is_named_at_once_and_a_process_does_not_start_on_it() {
             "http://identity:8081",
             "services.token is empty",
             "grpc.max_calls is 0",
-            "redis: ",
+            "redis.urls: ",
             "secrets.platform_secret is empty",
         ] {
             assert!(said.err.contains(part), "{part} is not in\n{}", said.err);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
-pub use migrations::Service;
+pub use migrations::{Service, up as migrate};
 pub use platform::db::{Config, Database, Pool};
 use sea_orm::{ConnectOptions, ConnectionTrait as _};
 use tempfile::TempDir;
@@ -110,7 +110,12 @@ async fn postgres_database(service: Service) -> Result<String> {
 
 /// As in production: a schema per service, found by the search path.
 fn postgres_config(url: &str, service: Service) -> Config {
-    Config::Postgres { url: url.into(), schema: Some(service.name().to_owned()), pool: Pool::of(8) }
+    Config::Postgres {
+        url: url.into(),
+        schema: Some(service.name().to_owned()),
+        pool: Pool::of(8),
+        replica: None,
+    }
 }
 
 async fn migrated(config: &Config, service: Service) -> Result<Database> {

@@ -2,6 +2,7 @@
 //!
 //! * [`db`] and [`store_tests!`]: a test written once, run on SQLite and on PostgreSQL, each with a fresh database.
 //! * [`postgres`], [`redis`]: servers that start themselves and vanish with the test process.
+//! * [`replicated`]: a database with a streaming replica.
 //! * [`cluster`]: Rollcall distributed: PostgreSQL, Redis and two processes of each service, to be killed at will.
 //! * [`collector`]: takes traces and metrics over OTLP.
 //! * [`server`]: `rollcall standalone` as a process, with tenants on it.
@@ -45,6 +46,7 @@ pub mod memberships;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod replicated;
 pub mod server;
 pub mod tokens;
 pub mod transcript;

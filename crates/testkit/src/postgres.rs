@@ -25,6 +25,8 @@ const INSTALL: &str = "install it with `apt-get install postgresql` (./test does
      or name a running server in ROLLCALL_TEST_POSTGRES_URL";
 
 /// `$1` is the directory of PostgreSQL's programs, `$2` the cluster's own directory.
+/// It keeps its log for a while (`wal_keep_size`): the copy for one replica ends with a checkpoint, which would take from another what it
+/// has not fetched yet.
 const KEEPER: &str = r#"
 bin=$1 dir=$2
 cd "$dir" || exit 1
@@ -32,7 +34,7 @@ cd "$dir" || exit 1
     echo "initdb failed: $(tail -n 3 log)"; rm -rf "$dir"; exit 1
 }
 "$bin/postgres" -D data -k "$dir" -c listen_addresses= -c fsync=off -c synchronous_commit=off \
-    -c full_page_writes=off -c max_connections=300 >log 2>&1 </dev/null &
+    -c full_page_writes=off -c max_connections=300 -c wal_keep_size=256MB >log 2>&1 </dev/null &
 server=$!
 until "$bin/pg_isready" -q -h "$dir"; do
     kill -0 $server 2>/dev/null || { echo "postgres stopped: $(tail -n 3 log)"; rm -rf "$dir"; exit 1; }

@@ -47,6 +47,7 @@ impl Settings {
         }
         if let Some(service) = role.service() {
             faults.take(self.database.url(service));
+            faults.take(self.database.replica(service));
         }
         faults.found.dedup();
         faults.found
@@ -74,7 +75,13 @@ impl Faults {
     }
 
     fn numbers(&mut self, settings: &Settings) {
-        let Settings { server, grpc, database, redis, membership, .. } = settings;
+        let Settings { server, grpc, database, redis, gateway, membership, .. } = settings;
+        // As for the limits of a tenant; where requests are counted together, they are due in whole microseconds.
+        let most_requests = platform::redis::Gcra::MAX_PER_SECOND.into();
+        let [rate, floor] = [gateway.rate_limit_per_second, gateway.rate_limit_floor_per_second];
+        self.between("gateway.rate_limit_per_second", rate.into(), 1, most_requests);
+        self.between("gateway.rate_limit_floor_per_second", floor.into(), 0, most_requests);
+        self.between("gateway.rate_limit_burst", gateway.rate_limit_burst.into(), 1, most_requests);
         self.between("membership.index_memory_mib", membership.index_memory_mib.into(), 0, 1 << 20);
         self.between("membership.index_loads", membership.index_loads.into(), 1, 64);
         self.between("server.shutdown_grace_seconds", server.shutdown_grace_seconds, 1, 3600);
@@ -95,6 +102,7 @@ impl Faults {
         self.between("database.write_timeout_ms", database.write_timeout_ms, 100, 19_000);
         self.between("database.idle_timeout_seconds", database.idle_timeout_seconds, 1, 86_400);
         self.between("database.max_lifetime_seconds", database.max_lifetime_seconds, 1, 86_400);
+        self.between("database.replica_max_lag_seconds", database.replica_max_lag_seconds, 1, 3600);
         self.between("database.start_timeout_seconds", database.start_timeout_seconds, 0, 3600);
         self.between("redis.timeout_ms", redis.timeout_ms, 1, 5000);
         if redis.prefix.is_empty() || redis.prefix.contains(['{', '}', ' ']) {
@@ -133,7 +141,7 @@ impl Faults {
     fn redis(&mut self, settings: &Settings) {
         match settings.redis.options() {
             Ok(Some(options)) => {
-                self.take(platform::redis::check(&options).map_err(|error| format!("redis: {error}")))
+                self.take(platform::redis::check(&options).map_err(|error| error.to_string()))
             }
             Ok(None) if settings.redis.kind != Kind::Single => {
                 self.found
@@ -174,10 +182,69 @@ mod tests {
     }
 
     #[test]
+    fn certificates_for_redis_are_looked_at() {
+        let mut settings = load(None).unwrap();
+        settings.redis.urls.0 = vec!["rediss://redis:6379".to_owned().into()];
+        let fault = |settings: &Settings| {
+            let faults = settings.faults(Role::Gateway);
+            faults.into_iter().find(|fault| fault.starts_with("redis")).unwrap_or_default()
+        };
+        assert_eq!(fault(&settings), "");
+        settings.redis.ca_file = "/nowhere/ca.pem".into();
+        assert!(
+            fault(&settings).starts_with("redis.ca_file: the file /nowhere/ca.pem"),
+            "{}",
+            fault(&settings)
+        );
+        settings.redis.ca_file = "Cargo.toml".into();
+        assert!(fault(&settings).starts_with("redis.ca_file: the file is no PEM"), "{}", fault(&settings));
+        settings.redis.cert_file = "Cargo.toml".into();
+        assert!(fault(&settings).starts_with("redis.key_file is empty"), "{}", fault(&settings));
+    }
+
+    #[test]
+    fn a_replica_is_that_of_the_primary_it_is_named_beside() {
+        let mut settings = load(None).unwrap();
+        let primary = || "postgres://u:hunter2@primary/rollcall".to_owned().into();
+        settings.database.url = primary();
+        let [identity, journal] = [migrations::Service::Identity, migrations::Service::Journal];
+        let host = |settings: &Settings, service| {
+            let replica = settings.database.replica(service).unwrap()?;
+            let url = url::Url::parse(secrecy::ExposeSecret::expose_secret(&replica.url)).unwrap();
+            Some(url.host_str().unwrap().to_owned())
+        };
+        assert_eq!(host(&settings, identity), None);
+        settings.database.replica_url = "postgres://u:hunter2@replica/rollcall".to_owned().into();
+        assert_eq!(host(&settings, identity).as_deref(), Some("replica"));
+        assert_eq!(host(&settings, migrations::Service::Membership), None);
+        // A primary of its own, to which the other replica does not belong.
+        settings.database.journal.url = primary();
+        assert_eq!(host(&settings, journal), None);
+        settings.database.journal.replica_url = "postgres://u:hunter2@other/rollcall".to_owned().into();
+        assert_eq!(host(&settings, journal).as_deref(), Some("other"));
+
+        settings.database.identity.replica_url = "redis://u:hunter2@replica".to_owned().into();
+        settings.database.token.replica_url = "postgres://u:hunter2@replica/rollcall".to_owned().into();
+        settings.database.replica_max_lag_seconds = 0;
+        for (role, part) in [
+            (Role::Identity, "database.identity.replica_url is no URL of PostgreSQL: it must be like"),
+            (Role::Token, "database.token.replica_url is set and database.token.url is not"),
+            (Role::Gateway, "database.replica_max_lag_seconds is 0: it must be from 1 to 3600"),
+        ] {
+            let faults = settings.faults(role);
+            assert!(faults.iter().any(|fault| fault.starts_with(part)), "{part} is not in {faults:#?}");
+            assert!(!faults.concat().contains("hunter2"), "{faults:#?}");
+        }
+    }
+
+    #[test]
     fn bad_values_are_named_with_what_would_be_right() {
         let mut settings = load(None).unwrap();
         settings.grpc.max_calls = 0;
         settings.database.min_connections = 99;
+        settings.gateway.rate_limit_per_second = 2_000_000_000;
+        settings.gateway.rate_limit_floor_per_second = u32::MAX;
+        settings.gateway.rate_limit_burst = 0;
         settings.redis.prefix = "{a}".to_owned();
         settings.services.identity.0 = vec!["identity:8081".to_owned()];
         settings.telemetry.log = "info,=,".to_owned();
@@ -186,6 +253,9 @@ mod tests {
         for part in [
             "grpc.max_calls is 0: it must be from 1",
             "database.min_connections is 99: it must be from 0 to 16",
+            "gateway.rate_limit_per_second is 2000000000: it must be from 1 to 1000000",
+            "gateway.rate_limit_floor_per_second is 4294967295: it must be from 0 to 1000000",
+            "gateway.rate_limit_burst is 0: it must be from 1 to 1000000",
             "redis.prefix must be",
             "services.identity: `identity:8081`",
             "telemetry.log",

@@ -1,7 +1,7 @@
 //! The sections of the settings, each turned into what the code that it is for asks for.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::config::{List, Secret, Secrets as SecretList, secret};
@@ -120,6 +120,9 @@ pub(crate) struct Database {
     pub(crate) url: Secret,
     pub(crate) url_file: PathBuf,
     pub(crate) password_file: PathBuf,
+    pub(crate) replica_url: Secret,
+    pub(crate) replica_url_file: PathBuf,
+    pub(crate) replica_max_lag_seconds: u64,
     pub(crate) min_connections: u32,
     pub(crate) max_connections: u32,
     pub(crate) acquire_timeout_ms: u64,
@@ -129,10 +132,10 @@ pub(crate) struct Database {
     pub(crate) idle_timeout_seconds: u64,
     pub(crate) max_lifetime_seconds: u64,
     pub(crate) start_timeout_seconds: u64,
-    pub(crate) identity: Access,
+    pub(crate) identity: Replicated,
     pub(crate) membership: Access,
-    pub(crate) token: Access,
-    pub(crate) journal: Access,
+    pub(crate) token: Replicated,
+    pub(crate) journal: Replicated,
 }
 
 /// Who to be to which database.
@@ -142,6 +145,17 @@ pub(crate) struct Access {
     pub(crate) url: Secret,
     pub(crate) url_file: PathBuf,
     pub(crate) password_file: PathBuf,
+}
+
+/// The same of a service that has questions for a replica too.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replicated {
+    pub(crate) url: Secret,
+    pub(crate) url_file: PathBuf,
+    pub(crate) password_file: PathBuf,
+    pub(crate) replica_url: Secret,
+    pub(crate) replica_url_file: PathBuf,
 }
 
 /// `rollcall migrate`.
@@ -154,47 +168,80 @@ impl Access {
 
     /// The URL with its password, and nothing when none is set. `section` is for errors.
     fn read(&self, section: &str) -> Result<Option<SecretString>, String> {
-        let Self { url, url_file, password_file } = self;
-        let Some(url) = secret(&format!("{section}.url"), url, url_file)? else { return Ok(None) };
-        let parsed = url::Url::parse(url.expose_secret()).ok();
-        let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-        let Some(mut parsed) = parsed else {
-            return Err(format!(
-                "{section}.url is no URL of PostgreSQL: it must be like `postgres://user:password@host:5432/rollcall`"
-            ));
-        };
-        let key = format!("{section}.password");
-        if let Some(password) = secret(&key, &Secret::default(), password_file)? {
-            if parsed.password().is_some() {
-                return Err(format!(
-                    "{section}.password_file is set although {section}.url has a password: remove one"
-                ));
-            }
-            parsed
-                .set_password(Some(password.expose_secret()))
-                .map_err(|()| format!("{section}.url has no host, so it can have no password"))?;
-        }
-        Ok(Some(String::from(parsed).into()))
+        read_url(section, "url", &self.url, &self.url_file, &self.password_file)
     }
 }
 
+impl Replicated {
+    fn primary(&self) -> Access {
+        let Self { url, url_file, password_file, replica_url: _, replica_url_file: _ } = self.clone();
+        Access { url, url_file, password_file }
+    }
+
+    /// The URL of the replica with its password, which is the primary's.
+    fn read_replica(&self, section: &str) -> Result<Option<SecretString>, String> {
+        let Self { replica_url, replica_url_file, password_file, .. } = self;
+        let url = read_url(section, "replica_url", replica_url, replica_url_file, password_file)?;
+        if url.is_some() && self.primary().is_empty() {
+            return Err(format!(
+                "{section}.replica_url is set and {section}.url is not: a replica is named beside its primary"
+            ));
+        }
+        Ok(url)
+    }
+}
+
+fn read_url(
+    section: &str,
+    name: &str,
+    url: &Secret,
+    url_file: &Path,
+    password_file: &Path,
+) -> Result<Option<SecretString>, String> {
+    let key = format!("{section}.{name}");
+    let Some(url) = secret(&key, url, url_file)? else { return Ok(None) };
+    let parsed = url::Url::parse(url.expose_secret()).ok();
+    let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let Some(mut parsed) = parsed else {
+        return Err(format!(
+            "{key} is no URL of PostgreSQL: it must be like `postgres://user:password@host:5432/rollcall`"
+        ));
+    };
+    let password = secret(&format!("{section}.password"), &Secret::default(), password_file)?;
+    if let Some(password) = password {
+        if parsed.password().is_some() {
+            return Err(format!("{section}.password_file is set although {key} has a password: remove one"));
+        }
+        parsed
+            .set_password(Some(password.expose_secret()))
+            .map_err(|()| format!("{key} has no host, so it can have no password"))?;
+    }
+    Ok(Some(String::from(parsed).into()))
+}
+
 impl Database {
-    fn shared(&self) -> Access {
-        let Self { url, url_file, password_file, .. } = self;
-        Access { url: url.clone(), url_file: url_file.clone(), password_file: password_file.clone() }
+    fn shared(&self) -> Replicated {
+        let Self { url, url_file, password_file, replica_url, replica_url_file, .. } = self;
+        Replicated {
+            url: url.clone(),
+            url_file: url_file.clone(),
+            password_file: password_file.clone(),
+            replica_url: replica_url.clone(),
+            replica_url_file: replica_url_file.clone(),
+        }
     }
 
     /// What `service` connects with.
     pub(crate) fn url(&self, service: migrations::Service) -> Result<SecretString, String> {
         let own = match service {
-            migrations::Service::Identity => &self.identity,
-            migrations::Service::Membership => &self.membership,
-            migrations::Service::Token => &self.token,
-            migrations::Service::Journal => &self.journal,
+            migrations::Service::Identity => self.identity.primary(),
+            migrations::Service::Membership => self.membership.clone(),
+            migrations::Service::Token => self.token.primary(),
+            migrations::Service::Journal => self.journal.primary(),
         };
         let name = service.name();
         let found = if own.is_empty() {
-            self.shared().read("database")?
+            self.shared().primary().read("database")?
         } else {
             own.read(&format!("database.{name}"))?
         };
@@ -204,6 +251,21 @@ impl Database {
                  `postgres://user:password@host:5432/rollcall`"
             )
         })
+    }
+
+    /// What `service` connects to its read replica with, if there is one: that which is named beside the URL it uses.
+    pub(crate) fn replica(&self, service: migrations::Service) -> Result<Option<db::Replica>, String> {
+        let own = match service {
+            migrations::Service::Identity => &self.identity,
+            migrations::Service::Token => &self.token,
+            migrations::Service::Journal => &self.journal,
+            // What it answers must be true now.
+            migrations::Service::Membership => return Ok(None),
+        };
+        let own_url = own.read_replica(&format!("database.{}", service.name()))?;
+        let url = if own.primary().is_empty() { self.shared().read_replica("database")? } else { own_url };
+        let max_lag = Duration::from_secs(self.replica_max_lag_seconds);
+        Ok(url.map(|url| db::Replica::at(url, max_lag)))
     }
 
     /// What the migrator connects with for `service`: its own user where there is one.
@@ -228,7 +290,8 @@ impl Database {
             idle_timeout: Duration::from_secs(self.idle_timeout_seconds),
             max_lifetime: Duration::from_secs(self.max_lifetime_seconds),
         };
-        Ok(db::Config::Postgres { url: self.url(service)?, schema: Some(service.name().to_owned()), pool })
+        let (url, replica) = (self.url(service)?, self.replica(service)?);
+        Ok(db::Config::Postgres { url, schema: Some(service.name().to_owned()), pool, replica })
     }
 
     pub(crate) fn patience(&self) -> Patience {
@@ -248,6 +311,8 @@ pub(crate) struct Redis {
     pub(crate) urls_file: PathBuf,
     pub(crate) sentinel_master: String,
     pub(crate) ca_file: PathBuf,
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
     pub(crate) prefix: String,
     pub(crate) timeout_ms: u64,
 }
@@ -255,7 +320,8 @@ pub(crate) struct Redis {
 impl Redis {
     /// What to connect with; `None` when no URL is set.
     pub(crate) fn options(&self) -> Result<Option<platform::redis::Options>, String> {
-        let Self { kind, urls, urls_file, sentinel_master, ca_file, prefix, timeout_ms } = self;
+        let Self { kind, urls, urls_file, sentinel_master, ca_file, cert_file, key_file, prefix, timeout_ms } =
+            self;
         let mut urls = urls.clone();
         if !urls_file.as_os_str().is_empty() {
             if !urls.0.is_empty() {
@@ -268,19 +334,31 @@ impl Redis {
         if urls.is_empty() {
             return Ok(None);
         }
-        let ca = if ca_file.as_os_str().is_empty() {
-            None
-        } else {
-            let read = std::fs::read(ca_file);
+        let read = |key: &str, path: &Path| {
+            if path.as_os_str().is_empty() {
+                return Ok(None);
+            }
             let unreadable =
-                |error| format!("redis.ca_file: the file {} cannot be read: {error}", ca_file.display());
-            Some(read.map_err(unreadable)?)
+                |error| format!("redis.{key}: the file {} cannot be read: {error}", path.display());
+            std::fs::read(path).map(Some).map_err(unreadable)
         };
+        let identity =
+            match (read("cert_file", cert_file)?, secret("redis.key", &Secret::default(), key_file)?) {
+                (None, None) => None,
+                (Some(cert), Some(key)) => Some(platform::redis::Identity { cert, key }),
+                (None, Some(_)) => {
+                    return Err("redis.cert_file is empty although redis.key_file is set".to_owned());
+                }
+                (Some(_), None) => {
+                    return Err("redis.key_file is empty although redis.cert_file is set".to_owned());
+                }
+            };
         Ok(Some(platform::redis::Options {
             kind: *kind,
             urls,
             sentinel_master: sentinel_master.clone(),
-            ca,
+            ca: read("ca_file", ca_file)?,
+            identity,
             prefix: prefix.clone(),
             timeout: Duration::from_millis(*timeout_ms),
         }))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use platform::metrics::metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::Service;
@@ -13,6 +14,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Deletes at start and then every hour, until `stop` is cancelled.
 pub async fn run(journal: Service, stop: CancellationToken) {
+    let housekeeping = metrics().housekeeping("provisioning_log");
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
@@ -20,6 +22,7 @@ pub async fn run(journal: Service, stop: CancellationToken) {
         };
         let pause = match outcome {
             Ok(deleted) => {
+                housekeeping.done();
                 if deleted > 0 {
                     tracing::info!(
                         deleted,

@@ -34,7 +34,11 @@ they are there and not empty; the admin token, which may be taken away, comes by
   "membership" (dict "cursor_key" "ROLLCALL_SECRETS__CURSOR_KEY_FILE" "platform_secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "membership_url" "ROLLCALL_DATABASE__MEMBERSHIP__URL_FILE")
   "token" (dict "key_encryption_key" "ROLLCALL_SECRETS__KEY_ENCRYPTION_KEY_FILE" "platform_secret" "ROLLCALL_SECRETS__PLATFORM_SECRET_FILE" "token_url" "ROLLCALL_DATABASE__TOKEN__URL_FILE")
   "journal" (dict "journal_url" "ROLLCALL_DATABASE__JOURNAL__URL_FILE") -}}
-{{- index $files . | toJson }}
+{{- $wanted := index $files .component -}}
+{{- if and .root.Values.secrets.readReplica (has .component (list "identity" "token" "journal")) -}}
+{{- $_ := set $wanted (printf "%s_replica_url" .component) (printf "ROLLCALL_DATABASE__%s__REPLICA_URL_FILE" (upper .component)) -}}
+{{- end -}}
+{{- $wanted | toJson }}
 {{- end }}
 
 {{- define "rollcall.secretName" -}}
@@ -55,7 +59,7 @@ they are there and not empty; the admin token, which may be taken away, comes by
 {{- end }}
 
 {{- define "rollcall.env" -}}
-{{- range $key, $variable := include "rollcall.secretFiles" .component | fromJson }}
+{{- range $key, $variable := include "rollcall.secretFiles" . | fromJson }}
 - name: {{ $variable }}
   value: /run/rollcall/secrets/{{ $key }}
 {{- end }}
@@ -123,7 +127,7 @@ they are there and not empty; the admin token, which may be taken away, comes by
     secretName: {{ include "rollcall.secretName" .root }}
     defaultMode: 0440
     items:
-      {{- range $key, $variable := include "rollcall.secretFiles" .component | fromJson }}
+      {{- range $key, $variable := include "rollcall.secretFiles" . | fromJson }}
       - key: {{ $key }}
         path: {{ $key }}
       {{- end }}

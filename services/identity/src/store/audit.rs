@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use platform::Result;
 use platform::clock::{Clock, Timestamp};
+use platform::db::Transaction;
 use platform::db::page::json_bytes;
 use platform::ids::{TenantId, UserId};
 use scim::{Difference, Map};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -101,7 +99,7 @@ fn note(state: &mut Map, path: &str, json: Option<&str>) {
 
 /// Records a deed. The transaction must append to the change log too: that is what keeps a purged tenant's data away.
 pub(super) async fn record(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     clock: &Clock,
     author: &Author,
     deed: Deed,
@@ -124,7 +122,7 @@ pub(super) async fn record(
 }
 
 impl Store {
-    /// A page of the audit, and behind which event the next one begins.
+    /// A page of the audit, which may be some seconds old, and behind which event the next one begins.
     #[expect(clippy::disallowed_methods, reason = "the operator's audit is that of all tenants")]
     pub(crate) async fn audit(&self, query: AuditQuery) -> Result<(Vec<AuditEvent>, Option<Uuid>)> {
         use audit_events::Column::{AtUs, Id, TenantId as Tenant};
@@ -145,7 +143,8 @@ impl Store {
             select = select.filter(Id.lt(after));
         }
         // One more than the page tells whether there is another.
-        let rows = select.order_by_desc(Id).limit(limit + 1).all(self.db.read()).await?;
+        let db = self.db.read_page_of_log(after.map(time_of), self.clock.now());
+        let rows = select.order_by_desc(Id).limit(limit + 1).all(db).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut events: Vec<AuditEvent> = Vec::new();
         let mut bytes = 0;
@@ -168,6 +167,12 @@ fn first_id(at: Timestamp) -> Uuid {
     const LATEST_MILLISECOND: u64 = (1 << 48) - 1;
     let milliseconds = u64::try_from(at.micros().div_euclid(1000)).unwrap_or(0).min(LATEST_MILLISECOND);
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
+}
+
+/// When an id of an event was made.
+fn time_of(id: Uuid) -> Timestamp {
+    let milliseconds = i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX);
+    Timestamp::from_micros(milliseconds.saturating_mul(1000))
 }
 
 fn event(row: audit_events::Model) -> AuditEvent {
@@ -196,11 +201,7 @@ fn event(row: audit_events::Model) -> AuditEvent {
 }
 
 /// Removes some of a tenant's events.
-pub(super) async fn purge_batch(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    limit: u64,
-) -> Result<u64> {
+pub(super) async fn purge_batch(transaction: &Transaction, tenant: TenantId, limit: u64) -> Result<u64> {
     let some = of_tenant(tenant).select_only().column(audit_events::Column::Id).limit(limit);
     let ids: Vec<Uuid> = some.into_tuple().all(transaction).await?;
     if ids.is_empty() {

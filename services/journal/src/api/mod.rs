@@ -46,7 +46,7 @@ impl ProvisioningLog for Service {
     ) -> Result<Response<ListExchangesResponse>, Status> {
         let tenant = caller(&request)?.authorize(Scope::Admin, &request.get_ref().tenant_id)?;
         let query = read(request.into_inner())?;
-        let found = self.store.list(tenant, query).await?;
+        let found = self.store.list(tenant, query, self.clock.now()).await?;
         Ok(Response::new(ListExchangesResponse {
             exchanges: found.exchanges.into_iter().map(wire::write).collect(),
             next_page_token: found.next.map(Place::token).unwrap_or_default(),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use platform::db::Transaction;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, EntityTrait, Statement, Value};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, Statement, Value};
 use uuid::Uuid;
 
 use super::entities::{exchanges, names, subjects};
@@ -82,7 +83,7 @@ impl Rows {
         Ok(rows)
     }
 
-    async fn insert(&self, txn: &DatabaseTransaction) -> Result<()> {
+    async fn insert(&self, txn: &Transaction) -> Result<()> {
         purge::keep_off(txn).await?;
         let gone = purged(txn, &self.tenants).await?;
         let alive = |tenant: Uuid| !gone.contains(&tenant);
@@ -142,7 +143,7 @@ fn or_extend() -> OnConflict {
 }
 
 /// Which of these tenants are gone for good.
-async fn purged(txn: &DatabaseTransaction, tenants: &BTreeSet<TenantId>) -> Result<HashSet<Uuid>> {
+async fn purged(txn: &Transaction, tenants: &BTreeSet<TenantId>) -> Result<HashSet<Uuid>> {
     let mut gone = HashSet::new();
     let tenants: Vec<&TenantId> = tenants.iter().collect();
     for some in tenants.chunks(CHUNK) {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use platform::clock::Timestamp;
+use platform::db::Reader;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
@@ -49,19 +50,20 @@ impl Sql {
 }
 
 impl Store {
-    /// One page of what is wanted.
+    /// One page of what is wanted, which may be some seconds old: exchanges are written behind their answers anyway.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) async fn list(&self, tenant: TenantId, query: Query) -> Result<Found> {
-        let users = self.subjects(tenant, &query.users).await?;
-        let groups = self.subjects(tenant, &query.groups).await?;
+    pub(crate) async fn list(&self, tenant: TenantId, query: Query, now: Timestamp) -> Result<Found> {
+        let db = self.db.read_page_of_log(query.after.map(|place| place.at), now);
+        let users = subjects(db, tenant, &query.users).await?;
+        let groups = subjects(db, tenant, &query.groups).await?;
         if query.outcomes.is_empty() || query.from >= query.until {
             return Ok(Found { exchanges: Vec::new(), next: None, users, groups });
         }
         let mut sql = statement(tenant, &query, &users, &groups);
         // One more, to know whether there is another page.
-        let keys = self.query(std::mem::take(&mut sql.text), sql.values).await?;
+        let keys = rows(db, std::mem::take(&mut sql.text), sql.values).await?;
         let mut page: Vec<Place> = Vec::new();
         let (mut bytes, mut next) = (0_i64, None);
         for row in &keys {
@@ -74,51 +76,57 @@ impl Store {
             }
             page.push(place);
         }
-        Ok(Found { exchanges: self.exchanges(tenant, &page).await?, next, users, groups })
+        let mut found = exchanges(db, tenant, &page).await?;
+        // The primary may have told the places, and a replica that lacks the latest what stands there.
+        let lacking: Vec<Place> =
+            page.iter().filter(|place| !found.contains_key(&place.id)).copied().collect();
+        found.extend(exchanges(self.db.read(), tenant, &lacking).await?);
+        // One that has expired in between is not there any more.
+        let exchanges = page.iter().filter_map(|place| found.remove(&place.id)).collect();
+        Ok(Found { exchanges, next, users, groups })
     }
+}
 
-    /// Everybody who was called that.
-    async fn subjects(&self, tenant: TenantId, references: &[Reference]) -> Result<BTreeSet<Uuid>> {
-        let mut subjects = BTreeSet::new();
-        for Reference { id, names } in references {
-            subjects.extend(*id);
-            for name in names {
-                subjects.insert(*name);
-                let sql = "SELECT subject_id FROM subject_names WHERE tenant_id = $1 AND name_id = $2 \
-                           ORDER BY subject_id DESC LIMIT $3";
-                let values = vec![tenant.uuid().into(), (*name).into(), IDS_OF_A_NAME.into()];
-                for row in self.query(sql.to_owned(), values).await? {
-                    subjects.insert(row.try_get("", "subject_id")?);
-                }
+/// Everybody who was called that.
+async fn subjects(db: &Reader, tenant: TenantId, references: &[Reference]) -> Result<BTreeSet<Uuid>> {
+    let mut subjects = BTreeSet::new();
+    for Reference { id, names } in references {
+        subjects.extend(*id);
+        for name in names {
+            subjects.insert(*name);
+            let sql = "SELECT subject_id FROM subject_names WHERE tenant_id = $1 AND name_id = $2 \
+                       ORDER BY subject_id DESC LIMIT $3";
+            let values = vec![tenant.uuid().into(), (*name).into(), IDS_OF_A_NAME.into()];
+            for row in rows(db, sql.to_owned(), values).await? {
+                subjects.insert(row.try_get("", "subject_id")?);
             }
         }
-        Ok(subjects.into_iter().rev().take(MOST_SUBJECTS).collect())
     }
+    Ok(subjects.into_iter().rev().take(MOST_SUBJECTS).collect())
+}
 
-    /// The exchanges of these places, in their order.
-    async fn exchanges(&self, tenant: TenantId, places: &[Place]) -> Result<Vec<Exchange>> {
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut sql = Sql { text: String::new(), values: vec![tenant.uuid().into()] };
-        let ids: Vec<String> = places.iter().map(|place| sql.bind(place.id)).collect();
-        sql.text = format!(
-            "SELECT id, at_us, outcome, request_id, expires_at_us, facts FROM exchanges WHERE tenant_id = $1 AND id IN ({})",
-            ids.join(", ")
-        );
-        let mut found = HashMap::with_capacity(places.len());
-        for row in self.query(sql.text, sql.values).await? {
-            let exchange = exchange(tenant, &row)?;
-            found.insert(exchange.id, exchange);
-        }
-        // One that has expired in between is not there any more.
-        Ok(places.iter().filter_map(|place| found.remove(&place.id)).collect())
+/// The exchanges that are at these places.
+async fn exchanges(db: &Reader, tenant: TenantId, places: &[Place]) -> Result<HashMap<Uuid, Exchange>> {
+    let mut found = HashMap::with_capacity(places.len());
+    if places.is_empty() {
+        return Ok(found);
     }
+    let mut sql = Sql { text: String::new(), values: vec![tenant.uuid().into()] };
+    let ids: Vec<String> = places.iter().map(|place| sql.bind(place.id)).collect();
+    sql.text = format!(
+        "SELECT id, at_us, outcome, request_id, expires_at_us, facts FROM exchanges WHERE tenant_id = $1 AND id IN ({})",
+        ids.join(", ")
+    );
+    for row in rows(db, sql.text, sql.values).await? {
+        let exchange = exchange(tenant, &row)?;
+        found.insert(exchange.id, exchange);
+    }
+    Ok(found)
+}
 
-    async fn query(&self, sql: String, values: Vec<Value>) -> Result<Vec<QueryResult>> {
-        let statement = Statement::from_sql_and_values(self.db.backend(), sql, values);
-        Ok(self.db.read().query_all_raw(statement).await?)
-    }
+async fn rows(db: &Reader, sql: String, values: Vec<Value>) -> Result<Vec<QueryResult>> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_all_raw(statement).await?)
 }
 
 /// The keys of a page and one more, latest first.

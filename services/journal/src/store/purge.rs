@@ -6,8 +6,9 @@
 
 use platform::Result;
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::ids::TenantId;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::Store;
 
@@ -24,7 +25,7 @@ const DELETES: [&str; 3] = [
 ];
 
 /// Before a batch looks for tombstones: none is set until it is committed.
-pub(super) async fn keep_off(txn: &DatabaseTransaction) -> Result<()> {
+pub(super) async fn keep_off(txn: &Transaction) -> Result<()> {
     if txn.get_database_backend() == DbBackend::Postgres {
         txn.execute_unprepared(
             "SELECT pg_advisory_xact_lock_shared(hashtext('rollcall journal tombstones'))",

@@ -5,6 +5,7 @@ mod append;
 mod isolation;
 mod purge;
 mod random;
+mod replica;
 mod retention;
 mod search;
 mod support;

@@ -18,13 +18,14 @@ const OF_TENANT: &str = "WHERE tenant_id = $1 AND at_us >= $2 AND (at_us, seq) <
 const OF_ALL: &str = "WHERE at_us >= $1 AND (at_us, seq) < ($2, $3) ORDER BY at_us DESC, seq DESC LIMIT $4";
 
 impl Store {
-    /// A page of the audit, latest first.
+    /// A page of the audit, latest first, which may be some seconds old.
     ///
     /// # Errors
     /// The database's.
-    pub async fn audit(&self, query: &Query) -> Result<Vec<Event>> {
+    pub async fn audit(&self, query: &Query, now: Timestamp) -> Result<Vec<Event>> {
         let statement = statement(self.db.backend(), query, COLUMNS);
-        let rows = self.db.read().query_all_raw(statement).await?;
+        let db = self.db.read_page_of_log(query.after.map(|place| place.at), now);
+        let rows = db.query_all_raw(statement).await?;
         rows.iter().map(event).collect()
     }
 }
