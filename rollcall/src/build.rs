@@ -98,6 +98,7 @@ pub(crate) fn membership(
     around.tasks.spawn(index.follow(around.stop.clone()));
     let retention = Retention { keep: around.log_kept(), compact: None };
     around.tasks.spawn(retention::retain(
+        "membership_log",
         database.clone(),
         around.clock.clone(),
         retention,

@@ -14,6 +14,9 @@ use clap::Parser;
 
 use settings::Role;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "rollcall", version, about, long_about = None, propagate_version = true)]
 #[command(about = "Rollcall: a self-hosted, multi-tenant SCIM 2.0 platform")]

@@ -101,13 +101,23 @@ async fn one_tree_from_http_to_sql_and_metrics_of_every_process() {
             "gateway" => &[
                 "rollcall_redis_up{use=\"invalidations\"} 1",
                 "rollcall_rpc_client_replicas{service=\"identity\"} 2",
+                "\nhttp_server_active_requests ",
+                "\nrollcall_provisioning_log_waiting ",
+                "\nrollcall_provisioning_log_lag_seconds ",
             ],
             "token" => {
                 &["rollcall_redis_up{use=\"commands\"} 1", "rollcall_db_connections_max{service=\"token\"} 8"]
             }
-            _ => &["rollcall_db_connections{", "state=\"idle\""],
+            "identity" => &[
+                "rollcall_housekeeping_silence_seconds{task=\"identity_log\"}",
+                "rollcall_housekeeping_silence_seconds{task=\"suspended_users\"}",
+            ],
+            "membership" => &["rollcall_housekeeping_silence_seconds{task=\"membership_log\"}"],
+            _ => &["rollcall_housekeeping_silence_seconds{task=\"provisioning_log\"}"],
         };
-        for part in expected {
+        let of_services = ["\nrollcall_rpc_server_under_way ", "rollcall_db_connections{", "state=\"idle\""];
+        let of_services = if role == "gateway" { &[] } else { of_services.as_slice() };
+        for part in expected.iter().chain(of_services) {
             assert!(metrics.contains(part), "{role}: {part} is not in\n{metrics}");
         }
         assert!(

@@ -47,10 +47,14 @@ static FILTER: OnceLock<(reload::Handle<EnvFilter, Registry>, bool)> = OnceLock:
 /// A span for each SQL statement is of use only in traces that are sent somewhere.
 fn filter(directives: &str, statements: bool) -> Result<EnvFilter, ParseError> {
     let filter = EnvFilter::try_new(directives)?;
-    if statements || directives.contains("sea_orm::") {
+    let are_named = directives.split(',').any(|directive| {
+        let target = directive.trim().split('=').next().unwrap_or_default();
+        target == "sql" || target.starts_with("sea_orm::")
+    });
+    if statements || are_named {
         return Ok(filter);
     }
-    Ok(filter.add_directive("sea_orm::database=warn".parse()?))
+    Ok(filter.add_directive("sea_orm::database=warn".parse()?).add_directive("sql=warn".parse()?))
 }
 
 /// Keeps the exporter alive; [`Guard::shutdown`] flushes it.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use platform::clock::Timestamp;
@@ -130,7 +131,7 @@ testkit::store_tests! {
 fn a_transaction_that_commits_late_is_not_skipped() {
     testkit::db::run(testkit::db::Backend::Postgres, testkit::db::Service::Identity, |db| async move {
         let tenant = TenantId::new(&Clock::system());
-        let slow = db.read().begin().await.unwrap();
+        let slow = db.migrator().begin().await.unwrap();
         changelog::append(&slow, entry(tenant, 1)).await.unwrap();
         write(&db, tenant, 2).await.unwrap();
         assert!(versions(&db, 0).await.is_empty(), "2 must wait: the transaction of 1 is still open");
@@ -155,6 +156,101 @@ fn a_panic_in_a_transaction_is_contained() {
         assert_eq!(panicking.unwrap_err().kind, scim::ErrorKind::Internal);
         write(&db, tenant, 2).await.unwrap();
         assert_eq!(versions(&db, 1).await, [2]);
+    });
+}
+
+/// A statement that was under way when its caller gave up is done by the connection all the same, and so is the first of several.
+#[test]
+fn nothing_is_left_of_what_failed_with_a_statement_under_way() {
+    testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Identity, |db| async move {
+        let tenant = TenantId::new(&Clock::system());
+        let given_up = db.write(move |transaction| {
+            Box::pin(async move {
+                let refused = async { Err::<(), _>(Error::invalid_value("refused")) };
+                let append = changelog::append(transaction, entry(tenant, 1));
+                futures::future::try_join(append, refused).await.map(|_| ())
+            })
+        });
+        given_up.await.unwrap_err();
+        let half_done = db.write(|transaction| {
+            Box::pin(async move {
+                let row = "INSERT INTO purged_tenants (tenant_id, at) VALUES (x'00', 1)";
+                transaction.execute_unprepared(&format!("{row}; {row}")).await?;
+                Ok(())
+            })
+        });
+        half_done.await.unwrap_err();
+        write(&db, tenant, 2).await.unwrap();
+        assert_eq!(versions(&db, 1).await, [2]);
+        let rows = db.read().query_all_raw(statement("SELECT 1 FROM purged_tenants")).await.unwrap();
+        assert!(rows.is_empty());
+
+        let other = db.clone();
+        db.close().await.unwrap();
+        write(&other, tenant, 3).await.unwrap_err();
+        other.close().await.unwrap();
+    });
+}
+
+/// Those who wait for SQLite run once each, unless one of them fails in the middle: then once more, and what took too long never.
+#[test]
+fn writers_are_run_again_only_for_one_that_failed_in_the_middle() {
+    testkit::db::run_fresh(testkit::db::Backend::Sqlite, testkit::db::Service::Identity, async |fresh| {
+        let db = Database::connect_with(&fresh.config, IMPATIENT).await.unwrap();
+        let tenant = TenantId::new(&Clock::system());
+        let runs: Arc<[AtomicU32; 5]> = Arc::default();
+        // The first holds the writer until the others wait, so that they are one batch.
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go, may_go) = tokio::sync::oneshot::channel();
+        let hold = Arc::new(std::sync::Mutex::new(Some((begun, may_go))));
+        let holder = db.clone();
+        let holding = tokio::spawn(async move {
+            holder
+                .write(move |_| {
+                    let held = hold.lock().unwrap().take();
+                    Box::pin(async move {
+                        let (begun, may_go) = held.unwrap();
+                        begun.send(()).unwrap();
+                        may_go.await.unwrap();
+                        Ok(())
+                    })
+                })
+                .await
+        });
+        has_begun.await.unwrap();
+        let write = |job: usize| {
+            let (db, runs) = (db.clone(), runs.clone());
+            Box::pin(async move {
+                db.write(move |transaction| {
+                    let runs = runs.clone();
+                    Box::pin(async move {
+                        runs[job].fetch_add(1, Ordering::Relaxed);
+                        if job == 1 {
+                            return Err(Error::invalid_value("refused before anything was written"));
+                        }
+                        changelog::append(transaction, entry(tenant, i64::try_from(job).unwrap())).await?;
+                        match job {
+                            2 => Err(Error::invalid_value("refused in the middle")),
+                            3 => loop {
+                                transaction.execute_unprepared("SELECT 1").await?;
+                            },
+                            _ => Ok(()),
+                        }
+                    })
+                })
+                .await
+            })
+        };
+        let mut jobs = futures::future::join_all([write(0), write(1), write(2), write(3), write(4)]);
+        assert!(futures::poll!(&mut jobs).is_pending(), "all of them are to wait");
+        go.send(()).unwrap();
+        let outcomes: Vec<bool> = jobs.await.iter().map(Result::is_ok).collect();
+        holding.await.unwrap().unwrap();
+        assert_eq!(outcomes, [true, false, false, false, true]);
+        assert_eq!(versions(&db, 2).await, [0, 4]);
+        let runs: Vec<u32> = runs.iter().map(|runs| runs.load(Ordering::Relaxed)).collect();
+        // The second fails in the middle, so all begin again, with savepoints; there the fourth takes too long, once.
+        assert_eq!(runs, [2, 2, 2, 1, 1]);
     });
 }
 
@@ -192,9 +288,9 @@ const ENDLESS: &str = "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 
 fn a_tombstone_waits_for_writers_and_stops_later_ones() {
     testkit::db::run(testkit::db::Backend::Postgres, testkit::db::Service::Identity, |db| async move {
         let (tenant, other) = (TenantId::new(&Clock::system()), TenantId::new(&Clock::system()));
-        let writer = db.read().begin().await.unwrap();
+        let writer = db.migrator().begin().await.unwrap();
         changelog::append_for_living(&writer, entry(tenant, 1)).await.unwrap();
-        let late = db.read().begin().await.unwrap();
+        let late = db.migrator().begin().await.unwrap();
 
         let marking = purged::mark(&db, tenant, Timestamp::from_micros(1));
         tokio::pin!(marking);

@@ -135,8 +135,9 @@ pub fn list_response(list: List) -> Value {
     let mut body = json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
         "itemsPerPage": list.resources.len(),
-        "Resources": list.resources,
     });
+    // Not inside of `json!`, which would build each of them anew.
+    body["Resources"] = Value::Array(list.resources);
     if let Some(total) = list.total_results {
         body["totalResults"] = total.into();
     }

@@ -34,7 +34,12 @@ pub(crate) async fn create(
     let of = app.schemas.user(&caller).await?;
     let projection = params.projection(&of)?;
     let done = write::run(&app, &caller, Kind::User, Write::Create { body }).await?;
-    written(&app, &caller, &of, &projection, done).await
+    let reply = Reply::new(done.status).wrote(&done);
+    let stored = promised(done.resource, "CreateUser answered without the user")?;
+    // Nobody can have made it a member yet: its id is new.
+    let user = User::new(&stored, None);
+    let body = user.shown(&of, &caller, &projection)?;
+    Ok(reply.about(&stored, &of, &caller.base, &user.tag).json(&body))
 }
 
 pub(crate) async fn get(

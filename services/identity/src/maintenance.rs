@@ -6,6 +6,7 @@ use platform::Result;
 use platform::clock::Clock;
 use platform::db::Database;
 use platform::db::retention::{Retention, retain};
+use platform::metrics::metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{FULL_STATES, Store};
@@ -25,15 +26,18 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let retention = Retention { keep: log_kept, compact: Some((COMPACT_AFTER, &FULL_STATES)) };
-    tokio::join!(retain(db, clock, retention, stop.clone()), purge_regularly(store, stop));
+    let retaining = retain("identity_log", db, clock, retention, stop.clone());
+    tokio::join!(retaining, purge_regularly(store, stop));
 }
 
 async fn purge_regularly(store: Store, stop: CancellationToken) {
+    let housekeeping = metrics().housekeeping("suspended_users");
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            outcome = purge(&store) => {
-                if let Err(error) = outcome {
+            outcome = purge(&store) => match outcome {
+                Ok(_) => housekeeping.done(),
+                Err(error) => {
                     tracing::warn!(%error, cause = ?error.cause, "suspended users were not purged: {error}; trying again in {} s", INTERVAL.as_secs());
                 }
             }

@@ -16,13 +16,14 @@ use futures::StreamExt;
 use platform::auth::{TokenSource, with_token};
 use platform::clock::{Clock, Timestamp};
 use platform::db::Database;
+use platform::db::Transaction;
 use platform::db::changelog::{self, Position};
 use platform::metrics::metrics;
 use platform::transport::Transport;
 use platform::{Error, Result};
 use proto::identity::v1::changes_client::ChangesClient;
 use proto::identity::v1::{WatchChangesRequest, WatchChangesResponse};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
+use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -183,31 +184,39 @@ impl Run {
     /// Applies it and remembers its end, which rests in the last transaction.
     async fn apply(&mut self, db: &Database, at: Timestamp) -> Result<()> {
         let Run { states, cursor } = std::mem::take(self);
+        let (news, known) = store::news(db, states).await?;
         let mut together = Vec::new();
-        for state in states {
+        for state in news {
             if store::stands_alone(db, &state).await? {
-                commit(db, std::mem::take(&mut together), String::new(), at).await?;
-                commit(db, vec![state], String::new(), at).await?;
+                commit(db, std::mem::take(&mut together), Vec::new(), String::new(), at).await?;
+                commit(db, vec![state], Vec::new(), String::new(), at).await?;
             } else {
                 together.push(state);
             }
         }
-        commit(db, together, cursor, at).await
+        commit(db, together, known, cursor, at).await
     }
 }
 
-async fn commit(db: &Database, states: Vec<UserState>, cursor: String, at: Timestamp) -> Result<()> {
-    if states.is_empty() && cursor.is_empty() {
+async fn commit(
+    db: &Database,
+    news: Vec<UserState>,
+    known: Vec<UserState>,
+    cursor: String,
+    at: Timestamp,
+) -> Result<()> {
+    if news.is_empty() && known.is_empty() && cursor.is_empty() {
         return Ok(());
     }
-    let work = Arc::new((states, cursor));
+    let work = Arc::new((news, known, cursor));
     db.write(move |txn| {
         let work = work.clone();
         Box::pin(async move {
-            let (states, cursor) = &*work;
-            for state in states {
+            let (news, known, cursor) = &*work;
+            for state in news {
                 store::apply_user(txn, state, at).await?;
             }
+            store::heal(txn, known).await?;
             if cursor.is_empty() { Ok(()) } else { remember(txn, cursor, at).await }
         })
     })
@@ -253,7 +262,7 @@ async fn cursor(db: &Database) -> Result<String> {
     }
 }
 
-async fn remember(txn: &DatabaseTransaction, cursor: &str, at: Timestamp) -> Result<()> {
+async fn remember(txn: &Transaction, cursor: &str, at: Timestamp) -> Result<()> {
     let sql = "INSERT INTO follower_cursor (log, cursor, updated_at) VALUES ($1, $2, $3) \
          ON CONFLICT (log) DO UPDATE SET cursor = excluded.cursor, updated_at = excluded.updated_at";
     let values = [LOG.into(), cursor.into(), at.micros().into()];

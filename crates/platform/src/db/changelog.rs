@@ -233,7 +233,7 @@ async fn read_within_horizon<C: ConnectionTrait>(
     limit: u64,
 ) -> Result<Option<Vec<Record>>> {
     let backend = db.get_database_backend();
-    let of_tenant = if tenant.is_some() { "tenant_id = $4 AND" } else { "" };
+    let of_tenant = if tenant.is_some() { "tenant_id = $3 AND" } else { "" };
     let (xid, place) = match backend {
         DbBackend::Postgres => (
             "::text",
@@ -242,16 +242,16 @@ async fn read_within_horizon<C: ConnectionTrait>(
         ),
         _ => ("", "$1 IS NOT NULL AND seq > $2 ORDER BY seq"),
     };
-    // One row at least: that of the horizon.
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // One row at least: that of the horizon. The limit is no parameter: SQLite would plan it anew each time (`statement.rs`).
     let sql = format!(
         "SELECT CAST(h.xid{xid} AS text) AS horizon_xid, h.seq AS horizon_seq, CAST(l.xid{xid} AS text) AS xid, l.seq AS seq, \
              l.tenant_id, l.resource_id, l.version, l.kind, l.payload, l.at_us \
          FROM change_log_horizon h LEFT JOIN \
-             (SELECT * FROM change_log WHERE {of_tenant} {place} LIMIT $3) l ON true \
+             (SELECT * FROM change_log WHERE {of_tenant} {place} LIMIT {limit}) l ON true \
          ORDER BY l.xid, l.seq"
     );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut values: Vec<Value> = vec![after.xid.to_string().into(), after.seq.into(), limit.into()];
+    let mut values: Vec<Value> = vec![after.xid.to_string().into(), after.seq.into()];
     values.extend(tenant.map(|tenant| Value::from(tenant.uuid())));
     let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     let mut records = Vec::with_capacity(rows.len());

@@ -1,8 +1,8 @@
 //! One database handle on SQLite and PostgreSQL.
 //!
 //! Reads go to a pool. Writes go through [`Database::write`]: on PostgreSQL each is a transaction of its own, run again
-//! when it fell victim to another; on SQLite, which has one writer, those that wait share a commit, each in a savepoint
-//! of its own, so that durability (synchronous=FULL) does not cost throughput.
+//! when it fell victim to another; on SQLite, which has one writer, those that wait share a commit, so that durability
+//! (synchronous=FULL) does not cost throughput.
 
 pub mod changelog;
 pub mod cursor;
@@ -10,23 +10,34 @@ pub mod filter;
 pub mod page;
 mod patience;
 pub mod purged;
+mod reader;
+mod replica;
 pub mod retention;
 mod sqlite;
+mod statement;
+mod transaction;
 mod write;
 
 pub use patience::Patience;
 pub(crate) use patience::{is_exhausted, is_lost, ran_out};
+pub use reader::Reader;
+pub use replica::Replica;
+pub use transaction::Transaction;
 pub use write::TxFuture;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend, DbErr};
+use sea_orm::sqlx::ConnectOptions as _;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::metrics;
+use replica::Standby;
 
 /// Connections that read a SQLite file at once.
 pub const SQLITE_READERS: u32 = 8;
@@ -47,6 +58,8 @@ pub enum Config {
         schema: Option<String>,
         /// How connections are kept.
         pool: Pool,
+        /// A read replica of it, where there is one. As many connections as to the primary are opened to it, and one more.
+        replica: Option<Replica>,
     },
 }
 
@@ -97,7 +110,9 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 /// A service's database. Clones share connections.
 #[derive(Clone)]
 pub struct Database {
-    reader: DatabaseConnection,
+    reader: Reader,
+    /// The reader too, where there is no replica.
+    stale: Reader,
     readers: u32,
     writer: write::Writer,
 }
@@ -118,60 +133,67 @@ impl Database {
     pub async fn connect_with(config: &Config, patience: Patience) -> Result<Self, DbErr> {
         match config {
             Config::Sqlite { path } => {
-                let url = format!("sqlite://{}?mode=rwc", path.display());
-                let mut options = ConnectOptions::new(url);
-                options.sqlx_logging(false).map_sqlx_sqlite_opts(|options| {
-                    options
-                        .foreign_keys(true)
-                        .journal_mode(SqliteJournalMode::Wal)
-                        .synchronous(SqliteSynchronous::Full)
-                        .busy_timeout(Duration::from_secs(10))
-                        .statement_cache_capacity(500)
-                        // What is deleted is overwritten: a person who left does not stay readable in the file.
-                        .pragma("secure_delete", "ON")
-                });
-                let mut writing = options.clone();
-                writing.max_connections(1).min_connections(1);
-                let writer = write::Writer::shared_commits(writing, patience.write).await?;
-                options.max_connections(SQLITE_READERS).map_sqlx_sqlite_pool_opts(move |pool| {
-                    patience::interrupting(pool.test_before_acquire(false), patience.statement)
-                });
-                let reader = sea_orm::Database::connect(options).await?;
-                Ok(Self { reader, readers: SQLITE_READERS, writer })
+                let options = SqliteConnectOptions::new()
+                    .filename(path)
+                    .create_if_missing(true)
+                    .foreign_keys(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(10))
+                    .statement_cache_capacity(200)
+                    // What is deleted is overwritten: a person who left does not stay readable in the file.
+                    .pragma("secure_delete", "ON")
+                    .disable_statement_logging();
+                let writer = write::Writer::shared_commits(options.clone(), patience.write).await?;
+                let reader = Reader::sqlite(options, SQLITE_READERS, patience.statement);
+                Ok(Self { stale: reader.clone(), reader, readers: SQLITE_READERS, writer })
             }
-            Config::Postgres { url, schema, pool } => {
-                let mut options = ConnectOptions::new(url.expose_secret());
-                options
-                    .sqlx_logging(false)
-                    .min_connections(pool.min_connections)
-                    .max_connections(pool.max_connections)
-                    .acquire_timeout(pool.acquire_timeout)
-                    .connect_timeout(pool.connect_timeout)
-                    .idle_timeout(pool.idle_timeout)
-                    .max_lifetime(pool.max_lifetime)
-                    .test_before_acquire_if_idle_for(TEST_IF_IDLE_FOR);
-                let statement = patience.statement.as_millis().to_string();
-                let idle = IDLE_IN_TRANSACTION.as_millis().to_string();
-                let name = format!("rollcall {}", schema.as_deref().unwrap_or_default());
-                options.map_sqlx_postgres_opts(move |options| {
-                    options.application_name(name.trim_end()).options([
-                        ("statement_timeout", statement.as_str()),
-                        ("idle_in_transaction_session_timeout", idle.as_str()),
-                    ])
-                });
-                if let Some(schema) = schema {
-                    options.set_schema_search_path(schema);
-                }
-                let reader = sea_orm::Database::connect(options).await?;
-                let writer = write::Writer::transactions(reader.clone(), patience.write);
-                Ok(Self { reader, readers: pool.max_connections, writer })
+            Config::Postgres { url, schema, pool, replica } => {
+                let connection =
+                    sea_orm::Database::connect(postgres(url, schema.as_deref(), pool, patience, false))
+                        .await?;
+                let writer = write::Writer::transactions(connection.clone(), patience.write);
+                let reader = Reader::pool(connection.clone());
+                let stale = match replica {
+                    Some(replica) => {
+                        // Nobody waits for it: it may come and go.
+                        let acquire_timeout = pool.acquire_timeout.min(replica::ACQUIRE);
+                        let pool = Pool { min_connections: 0, acquire_timeout, ..pool.clone() };
+                        let open = async |pool: &Pool| {
+                            let mut options = postgres(&replica.url, schema.as_deref(), pool, patience, true);
+                            options.connect_lazy(true);
+                            sea_orm::Database::connect(options).await
+                        };
+                        let watched = open(&Pool { max_connections: 1, ..pool.clone() }).await?;
+                        let standby = Standby::new(replica, open(&pool).await?, watched, connection);
+                        Reader::replica(Arc::new(standby))
+                    }
+                    None => reader.clone(),
+                };
+                Ok(Self { reader, stale, readers: pool.max_connections, writer })
             }
         }
     }
 
     /// For queries. Sees every write that was answered.
-    pub fn read(&self) -> &DatabaseConnection {
+    pub fn read(&self) -> &Reader {
         &self.reader
+    }
+
+    /// For questions whose answer may be some seconds old, and which neither decide what is written nor are asked by whoever has
+    /// just written: a read replica, where there is one that is not further behind than [`Replica::max_lag`] and some seconds, and
+    /// otherwise the primary. Two questions in a row may see an older state second.
+    pub fn read_stale(&self) -> &Reader {
+        &self.stale
+    }
+
+    /// For a page of a log that is read latest first: as [`Database::read_stale`], unless it goes on behind a place so late that
+    /// a replica may lack what stands there. The page before may have come from a server that had it, and there would be a gap.
+    pub fn read_page_of_log(&self, behind: Option<Timestamp>, now: Timestamp) -> &Reader {
+        match (self.stale.standby(), behind) {
+            (Some(standby), Some(behind)) if !standby.has_all_of(behind, now) => &self.reader,
+            _ => &self.stale,
+        }
     }
 
     /// For the migrator only: the connection that may change the schema.
@@ -196,7 +218,7 @@ impl Database {
         for state in ["idle", "used"] {
             let reader = self.reader.clone();
             let read = move || {
-                let (size, idle) = pool_size(&reader);
+                let (size, idle) = reader.size();
                 if state == "idle" { idle } else { size.saturating_sub(idle) }
             };
             metrics::metrics().observe("rollcall.db.connections", describe, &labels(state), read);
@@ -205,6 +227,9 @@ impl Database {
         let describe = "The most connections that this process opens to the database.";
         let labels = [("service", service.to_owned())];
         metrics::metrics().observe("rollcall.db.connections.max", describe, &labels, move || max);
+        if let Some(standby) = self.stale.standby() {
+            standby.observe(service);
+        }
     }
 
     /// Whether the database answers.
@@ -226,22 +251,44 @@ impl Database {
     /// # Errors
     /// When the database does not close cleanly; what was answered is safe all the same.
     pub async fn close(self) -> Result<(), DbErr> {
+        if let Some(standby) = self.stale.standby() {
+            standby.close().await?;
+        }
         self.reader.close().await?;
         self.writer.close().await
     }
 }
 
-/// All connections, and those of them that nobody uses.
-fn pool_size(connection: &DatabaseConnection) -> (u64, u64) {
-    let (size, idle) = match connection.get_database_backend() {
-        DbBackend::Postgres => {
-            let pool = connection.get_postgres_connection_pool();
-            (pool.size(), pool.num_idle())
-        }
-        _ => {
-            let pool = connection.get_sqlite_connection_pool();
-            (pool.size(), pool.num_idle())
-        }
-    };
-    (u64::from(size), u64::try_from(idle).unwrap_or(0))
+/// How to connect to a PostgreSQL server: the primary, or a replica that is only read.
+fn postgres(
+    url: &SecretString,
+    schema: Option<&str>,
+    pool: &Pool,
+    patience: Patience,
+    only_reads: bool,
+) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url.expose_secret());
+    options
+        .sqlx_logging(false)
+        .min_connections(pool.min_connections)
+        .max_connections(pool.max_connections)
+        .acquire_timeout(pool.acquire_timeout)
+        .connect_timeout(pool.connect_timeout)
+        .idle_timeout(pool.idle_timeout)
+        .max_lifetime(pool.max_lifetime)
+        .test_before_acquire_if_idle_for(TEST_IF_IDLE_FOR);
+    let statement = patience.statement.as_millis().to_string();
+    let idle = IDLE_IN_TRANSACTION.as_millis().to_string();
+    let name = format!("rollcall {}", schema.unwrap_or_default());
+    options.map_sqlx_postgres_opts(move |options| {
+        let options = options.application_name(name.trim_end()).options([
+            ("statement_timeout", statement.as_str()),
+            ("idle_in_transaction_session_timeout", idle.as_str()),
+        ]);
+        if only_reads { options.options([("default_transaction_read_only", "on")]) } else { options }
+    });
+    if let Some(schema) = schema {
+        options.set_schema_search_path(schema);
+    }
+    options
 }

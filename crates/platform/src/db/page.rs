@@ -4,14 +4,16 @@
 //! is in the order is met exactly once, whatever is inserted or deleted around it. The default order is that of creation,
 //! in which nothing ever moves.
 
-use futures::TryStreamExt;
+use std::ops::ControlFlow;
+
 use proto::common::v1::Page;
 use scim::ErrorKind;
 use sea_orm::sea_query::{Expr, ExprTrait, Order as Direction, SelectStatement};
-use sea_orm::{DatabaseConnection, QueryResult, StreamTrait};
+use sea_orm::{ConnectionTrait, QueryResult};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Reader;
 use super::cursor::Cursors;
 use super::filter::{SortKey, SortValue};
 use crate::error::{Error, Result};
@@ -121,18 +123,16 @@ impl Order {
     /// Orders, limits and positions `select`, which selects from one table. One row more than the limit is asked for with
     /// a cursor, to know whether it was the last page.
     pub fn apply(&self, select: &mut SelectStatement, wanted: &Wanted) {
-        let direction = if self.descending { Direction::Desc } else { Direction::Asc };
-        if let Some(key) = &self.key {
-            select.expr_as(key.value.clone(), KEY);
-            if key.nullable {
-                select.order_by_expr(key.value.clone().is_null(), direction.clone());
-            }
-            select.order_by_expr(key.value.clone(), direction.clone());
-        }
-        select.order_by_expr(self.id.clone(), direction);
         match wanted {
+            Wanted::Index { offset: 0, limit } => {
+                select.limit(*limit);
+            }
             Wanted::Index { offset, limit } => {
-                select.offset(*offset).limit(*limit);
+                // The ids first: what is selected of a row would be read, and made, for all those too that are passed over.
+                let mut ids = select.clone();
+                ids.clear_selects().expr(self.id.clone()).offset(*offset).limit(*limit);
+                self.order(&mut ids);
+                select.and_where(self.id.clone().in_subquery(ids));
             }
             Wanted::Cursor { after, limit } => {
                 if let Some(after) = after {
@@ -141,6 +141,21 @@ impl Order {
                 select.limit(limit + 1);
             }
         }
+        if let Some(key) = &self.key {
+            select.expr_as(key.value.clone(), KEY);
+        }
+        self.order(select);
+    }
+
+    fn order(&self, select: &mut SelectStatement) {
+        let direction = if self.descending { Direction::Desc } else { Direction::Asc };
+        if let Some(key) = &self.key {
+            if key.nullable {
+                select.order_by_expr(key.value.clone().is_null(), direction.clone());
+            }
+            select.order_by_expr(key.value.clone(), direction.clone());
+        }
+        select.order_by_expr(self.id.clone(), direction);
     }
 
     /// Where a row that [`Order::apply`] selected stands.
@@ -164,33 +179,38 @@ impl Order {
     ///
     /// # Errors
     /// The database's, and what `item` returns.
-    pub async fn read<T>(
+    pub async fn read<T: Send>(
         &self,
-        db: &DatabaseConnection,
+        db: &Reader,
         mut select: SelectStatement,
         wanted: &Wanted,
-        item: impl Fn(&QueryResult) -> Result<Item<T>> + Send,
+        item: impl Fn(&QueryResult) -> Result<Item<T>> + Send + Sync,
     ) -> Result<Taken<T>> {
         self.apply(&mut select, wanted);
         let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX);
-        let mut taken = Taken { items: Vec::new(), next: None };
+        let mut taken = Taken { items: Vec::new(), next: None, is_last: true };
         let mut last = None;
         let mut room = PAGE_BYTES;
-        let mut rows = db.stream(&select).await?;
-        while let Some(row) = rows.try_next().await? {
+        let statement = db.get_database_backend().build(&select);
+        db.each(statement, |row| {
             let is_full = taken.items.len() == limit;
             let Item { id, bytes, value } = item(&row)?;
             if is_full || (bytes > room && !taken.items.is_empty()) {
                 // There is another page, and with cursors it begins here.
-                taken.next = last;
-                return Ok(taken);
+                taken.next = last.take();
+                taken.is_last = false;
+                return Ok(ControlFlow::Break(()));
             }
             room = room.saturating_sub(bytes);
             if matches!(wanted, Wanted::Cursor { .. }) {
                 last = Some(self.place(&row, id)?);
             }
             taken.items.push(value);
-        }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        // By index no row more is asked for than the page has.
+        taken.is_last &= matches!(wanted, Wanted::Cursor { .. }) || taken.items.len() < limit;
         Ok(taken)
     }
 
@@ -240,6 +260,21 @@ pub struct Taken<T> {
     pub items: Vec<T>,
     /// Where the next page begins; none on the last page and with paging by index.
     pub next: Option<Place>,
+    /// Nothing comes behind it.
+    is_last: bool,
+}
+
+impl<T> Taken<T> {
+    /// How many rows there are in all, where the page tells: then they need not be counted.
+    pub fn total(&self, wanted: &Wanted) -> Option<i64> {
+        let items = u64::try_from(self.items.len()).ok()?;
+        let before = match wanted {
+            Wanted::Index { offset, .. } if *offset == 0 || items > 0 => *offset,
+            Wanted::Cursor { after: None, .. } => 0,
+            Wanted::Index { .. } | Wanted::Cursor { .. } => return None,
+        };
+        i64::try_from(before + items).ok().filter(|_| self.is_last)
+    }
 }
 
 /// The length of a value as JSON text.
@@ -275,6 +310,21 @@ mod tests {
         assert_eq!(read(page(0, None)).unwrap(), Wanted::Index { offset: 0, limit: 100 });
         assert_eq!(read(page(-5, Some(-1))).unwrap(), Wanted::Index { offset: 0, limit: 0 });
         assert_eq!(read(page(11, Some(5000))).unwrap(), Wanted::Index { offset: 10, limit: 1000 });
+    }
+
+    #[test]
+    fn a_page_tells_the_total_when_it_is_the_last() {
+        let taken = |items: usize, is_last| Taken { items: vec![(); items], next: None, is_last };
+        let index = |offset| Wanted::Index { offset, limit: 10 };
+        assert_eq!(taken(3, true).total(&index(0)), Some(3));
+        assert_eq!(taken(0, true).total(&index(0)), Some(0));
+        assert_eq!(taken(3, true).total(&index(20)), Some(23));
+        assert_eq!(taken(0, true).total(&index(20)), None, "behind the end, wherever that is");
+        assert_eq!(taken(3, false).total(&index(0)), None, "cut short by its bytes");
+        assert_eq!(taken(10, false).total(&index(0)), None);
+        assert_eq!(taken(10, true).total(&Wanted::Cursor { after: None, limit: 10 }), Some(10));
+        let after = Some(Place { value: None, id: Uuid::nil() });
+        assert_eq!(taken(3, true).total(&Wanted::Cursor { after, limit: 10 }), None);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! How long one request may keep the database busy. A call has a deadline, but a statement under way does not see it: without
 //! these bounds a few slow ones would hold the connections that everybody shares, long after their callers are gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 use sea_orm::RuntimeErr::SqlxError;
-use sea_orm::sqlx::pool::PoolOptions;
-use sea_orm::sqlx::{Sqlite, SqliteConnection};
 
 /// Bounds on the work of one request; both below the deadline of a call, so that its caller hears why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,28 +20,6 @@ impl Default for Patience {
     fn default() -> Self {
         Self { statement: Duration::from_secs(15), write: Duration::from_secs(15) }
     }
-}
-
-/// Steps of SQLite's virtual machine between two looks at the clock: about a millisecond.
-const STEPS: i32 = 50_000;
-
-/// Has each connection of the pool give up what it does `limit` after it was taken out: `Database::read` takes one per
-/// statement.
-pub(super) fn interrupting(pool: PoolOptions<Sqlite>, limit: Duration) -> PoolOptions<Sqlite> {
-    pool.after_connect(move |connection, _| Box::pin(arm(connection, limit))).before_acquire(
-        move |connection, _| {
-            Box::pin(async move {
-                arm(connection, limit).await?;
-                Ok(true)
-            })
-        },
-    )
-}
-
-async fn arm(connection: &mut SqliteConnection, limit: Duration) -> Result<(), sea_orm::sqlx::Error> {
-    let until = Instant::now() + limit;
-    connection.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < until);
-    Ok(())
 }
 
 /// Whether the database gave up a statement that took too long: SQLITE_INTERRUPT, query_canceled.

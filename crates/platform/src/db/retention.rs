@@ -12,14 +12,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Database;
 use super::changelog::{Position, latest, position};
+use super::{Database, Transaction};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
+use crate::metrics;
 
 /// Rows per transaction, so that writers get their turn in between.
 const BATCH: usize = 1000;
@@ -44,8 +45,16 @@ impl Default for Retention {
     }
 }
 
-/// Keeps a log within its bounds until `stop` is cancelled: looks at the start and every hour. Several replicas may.
-pub async fn retain(db: Database, clock: Clock, retention: Retention, stop: CancellationToken) {
+/// Keeps a log within its bounds until `stop` is cancelled: looks at the start and every hour. Several replicas may. `log` is its
+/// name in the metrics.
+pub async fn retain(
+    log: &'static str,
+    db: Database,
+    clock: Clock,
+    retention: Retention,
+    stop: CancellationToken,
+) {
+    let housekeeping = metrics::metrics().housekeeping(log);
     loop {
         let now = clock.now();
         let outcome = tokio::select! {
@@ -53,9 +62,11 @@ pub async fn retain(db: Database, clock: Clock, retention: Retention, stop: Canc
             outcome = once(&db, now, &retention) => outcome,
         };
         match outcome {
-            Ok((0, 0)) => {}
             Ok((trimmed, compacted)) => {
-                tracing::info!(trimmed, compacted, "rows removed from the change log");
+                housekeeping.done();
+                if (trimmed, compacted) != (0, 0) {
+                    tracing::info!(trimmed, compacted, "rows removed from the change log");
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, cause = ?error.cause, "the change log was not trimmed: {error}; trying again in an hour");
@@ -108,7 +119,7 @@ pub async fn trim(db: &Database, before: Timestamp) -> Result<u64> {
     }
 }
 
-async fn trim_batch(txn: &DatabaseTransaction, before: Timestamp) -> Result<u64> {
+async fn trim_batch(txn: &Transaction, before: Timestamp) -> Result<u64> {
     let backend = txn.get_database_backend();
     let (oldest, delete, note) = match backend {
         DbBackend::Postgres => {

@@ -1,23 +1,26 @@
-//! SQLite's one writer. Jobs that wait share a transaction, each in a savepoint: one fsync answers them all.
+//! SQLite's one writer. Jobs that wait share a transaction: one fsync answers them all.
 //!
-//! When the disk is full or fails, SQLite may roll the whole transaction back by itself, and the driver's count of open
-//! transactions is wrong from then on: its next "BEGIN" would be a savepoint and its "COMMIT" no commit. So the first error
-//! of a transaction's own statements (begin, savepoint, release, rollback, commit) fails everybody in the batch and
-//! costs the connection.
+//! Most succeed, or find out that they cannot before they write anything, so they run without savepoints, each of which takes two
+//! statements. When one fails in the middle, all of it is rolled back and done again, each in a savepoint now.
+//!
+//! When the disk is full or fails, SQLite may roll the whole transaction back by itself; statements behind that would be
+//! transactions of their own. So the first error of that kind, and the first of a transaction's own statements (begin,
+//! savepoint, release, rollback, commit), fails everybody in the batch and costs the connection.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use sea_orm::{
-    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
-};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sea_orm::sqlx::{self, Connection as _};
+use sea_orm::{DbErr, RuntimeErr};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::statement::failed;
+use super::transaction::Transaction;
 use super::write::{TxFuture, took_too_long};
 use crate::error::{Error, Result};
 
@@ -27,11 +30,37 @@ const JOBS_PER_COMMIT: usize = 128;
 const UNWATCHED: Duration = Duration::from_secs(1);
 
 type Run = Box<
-    dyn for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = (Answer, Intact)> + Send + 'c>>
-        + Send,
+    dyn for<'c> Fn(&'c Transaction, Protection) -> Pin<Box<dyn Future<Output = Ran> + Send + 'c>>
+        + Send
+        + Sync,
 >;
-/// Whether the transaction is still what the driver takes it for.
-type Intact = Result<(), DbErr>;
+
+/// What undoes the work of a job that fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    /// Only the rollback of the transaction, with whatever else is in it.
+    None,
+    Savepoint,
+}
+
+/// A job that was run.
+struct Ran {
+    answer: Answer,
+    /// The error is the transaction's own, which is broken then.
+    left: Result<Left, DbErr>,
+}
+
+/// What is left of a job in the transaction.
+enum Left {
+    /// All of it or nothing.
+    Whole,
+    /// Some: it failed in the middle.
+    Part {
+        /// It may be run once more. What took too long may not.
+        again: bool,
+    },
+}
+
 /// Tells the waiting caller; called once it is known whether the commit succeeded.
 type Answer = Box<dyn FnOnce(Result<(), Arc<DbErr>>) + Send>;
 
@@ -45,21 +74,23 @@ pub(super) struct Job {
 pub(super) async fn submit<T, F>(queue: &mpsc::Sender<Job>, patience: Duration, work: F) -> Result<T>
 where
     T: Send + 'static,
-    F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T> + Send + Sync + 'static,
+    F: for<'c> Fn(&'c Transaction) -> TxFuture<'c, T> + Send + Sync + 'static,
 {
     let (reply, answer) = oneshot::channel::<Result<T>>();
     let abandoned = CancellationToken::new();
     let _abandoned_on_drop = abandoned.clone().drop_guard();
     let watched = abandoned.clone();
-    let run: Run = Box::new(move |transaction| {
+    let shared = Arc::new((work, std::sync::Mutex::new(Some(reply))));
+    let run: Run = Box::new(move |transaction, protection| {
+        let (shared, watched) = (shared.clone(), watched.clone());
         Box::pin(async move {
             let stopped = async {
                 tokio::time::sleep(UNWATCHED.min(patience)).await;
                 let _ = tokio::time::timeout(patience.saturating_sub(UNWATCHED), watched.cancelled()).await;
                 took_too_long(patience)
             };
-            let (outcome, intact) = match in_savepoint(transaction, &work, stopped).await {
-                Ok(outcome) => (outcome, Ok(())),
+            let (outcome, left) = match protected(transaction, protection, &shared.0, stopped).await {
+                Ok((outcome, left)) => (outcome, Ok(left)),
                 // What it says is not heard: the whole batch fails.
                 Err(error) => (Err(Error::internal("the transaction is broken")), Err(error)),
             };
@@ -71,10 +102,11 @@ where
                             .with_cause(error))
                     }
                 };
+                let reply = shared.1.lock().unwrap_or_else(PoisonError::into_inner).take();
                 // The caller may have gone away; what is committed stays committed.
-                let _ = reply.send(outcome);
+                let _ = reply.map(|reply| reply.send(outcome));
             });
-            (answer, intact)
+            Ran { answer, left }
         })
     });
     let job = Job { run, abandoned };
@@ -90,55 +122,71 @@ where
 
 /// Runs `work` unless `stopped` comes first. A statement under way is not interrupted, which would roll back what other jobs
 /// did in this transaction: `work` ends with it. The outer error is the savepoint's own.
-async fn in_savepoint<T, F>(
-    transaction: &DatabaseTransaction,
+async fn protected<T, F>(
+    transaction: &Transaction,
+    protection: Protection,
     work: &F,
     stopped: impl Future<Output = Error>,
-) -> Result<Result<T>, DbErr>
+) -> Result<(Result<T>, Left), DbErr>
 where
-    F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
+    F: for<'c> Fn(&'c Transaction) -> TxFuture<'c, T>,
 {
-    let savepoint = transaction.begin().await?;
+    if protection == Protection::Savepoint {
+        transaction.run("SAVEPOINT job").await?;
+    }
+    transaction.forget_writes();
+    let mut again = true;
     let outcome = tokio::select! {
-        outcome = AssertUnwindSafe(work(&savepoint)).catch_unwind() => outcome,
-        error = stopped => Ok(Err(error)),
-    };
-    match outcome.unwrap_or_else(|_| Err(Error::internal("a transaction panicked"))) {
-        Ok(value) => {
-            savepoint.commit().await?;
-            Ok(Ok(value))
-        }
-        Err(error) => {
-            savepoint.rollback().await?;
+        outcome = AssertUnwindSafe(work(transaction)).catch_unwind() => outcome,
+        error = stopped => {
+            again = false;
             Ok(Err(error))
         }
-    }
+    };
+    let outcome = outcome.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")));
+    let left = match protection {
+        Protection::None if outcome.is_ok() || (again && !transaction.has_written()) => Left::Whole,
+        Protection::None => Left::Part { again },
+        Protection::Savepoint => {
+            if outcome.is_err() {
+                transaction.run("ROLLBACK TO job").await?;
+            }
+            transaction.run("RELEASE job").await?;
+            Left::Whole
+        }
+    };
+    Ok((outcome, left))
 }
 
 /// The writing connection, and how to make it anew.
 pub(super) struct Connection {
-    options: ConnectOptions,
-    current: DatabaseConnection,
+    options: SqliteConnectOptions,
+    /// None when it was lost, or closed.
+    current: Option<SqliteConnection>,
+    is_closed: bool,
 }
 
 impl Connection {
-    /// Opens it; `options` allow one connection.
-    pub(super) async fn open(options: ConnectOptions) -> Result<Self, DbErr> {
-        let current = sea_orm::Database::connect(options.clone()).await?;
-        Ok(Self { options, current })
+    pub(super) async fn open(options: SqliteConnectOptions) -> Result<Self, DbErr> {
+        let current = SqliteConnection::connect_with(&options).await;
+        let current = current.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        Ok(Self { options, current: Some(current), is_closed: false })
     }
 
-    /// As it is now; another one after a failure.
-    pub(super) fn current(&self) -> &DatabaseConnection {
-        &self.current
+    /// For the transaction that comes next.
+    async fn take(&mut self) -> Result<SqliteConnection, sqlx::Error> {
+        match self.current.take() {
+            Some(connection) => Ok(connection),
+            None if self.is_closed => Err(sqlx::Error::PoolClosed),
+            None => SqliteConnection::connect_with(&self.options).await,
+        }
     }
 
-    async fn renew(&mut self) {
-        let closed = self.current.close_by_ref().await;
-        match sea_orm::Database::connect(self.options.clone()).await {
-            Ok(connection) => self.current = connection,
-            // The old one is closed, so that every write fails until a later one gets through here.
-            Err(error) => tracing::error!(%error, ?closed, "the database cannot be opened again: {error}"),
+    pub(super) async fn close(&mut self) -> Result<(), DbErr> {
+        self.is_closed = true;
+        match self.current.take() {
+            Some(connection) => connection.close().await.map_err(failed),
+            None => Ok(()),
         }
     }
 }
@@ -152,11 +200,10 @@ pub(super) async fn run(
     let mut batch = Vec::with_capacity(JOBS_PER_COMMIT);
     while jobs.recv_many(&mut batch, JOBS_PER_COMMIT).await > 0 {
         let mut connection = connection.lock().await;
-        let Batch { answers, committed } = commit_together(&connection.current, &mut batch).await;
+        let Batch { answers, committed } = commit_together(&mut connection, &mut batch).await;
         let committed = committed.map_err(Arc::new);
         if let Err(error) = &committed {
             tracing::error!(%error, jobs = answers.len(), "the database did not save a batch of changes: {error}");
-            connection.renew().await;
         } else if !answers.is_empty() {
             commits.send_modify(|count| *count += 1);
         }
@@ -172,30 +219,73 @@ struct Batch {
     committed: Result<(), DbErr>,
 }
 
-async fn commit_together(connection: &DatabaseConnection, batch: &mut Vec<Job>) -> Batch {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..Default::default()
+async fn commit_together(connection: &mut Connection, batch: &mut Vec<Job>) -> Batch {
+    let mut jobs = std::mem::take(batch);
+    // Nobody waits for them any more, and they have not begun: leave them out.
+    jobs.retain(|job| !job.abandoned.is_cancelled());
+    let mut answers = Vec::with_capacity(jobs.len());
+    if jobs.is_empty() {
+        return Batch { answers, committed: Ok(()) };
+    }
+    let transaction = match connection.take().await {
+        Ok(current) => Transaction::writing(current),
+        Err(error) => return Batch { answers, committed: Err(failed(error)) },
     };
-    let mut answers = Vec::with_capacity(batch.len());
-    let transaction = match connection.begin_with_options(options).await {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            batch.clear();
-            return Batch { answers, committed: Err(error) };
+    // After an error the connection goes with the transaction.
+    let committed = run_all(&transaction, jobs, &mut answers).await;
+    if committed.is_ok() {
+        connection.current = transaction.into_connection();
+    }
+    Batch { answers, committed }
+}
+
+async fn run_all(
+    transaction: &Transaction,
+    mut jobs: Vec<Job>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), DbErr> {
+    let mut protection = Protection::None;
+    transaction.run("BEGIN IMMEDIATE").await?;
+    while let Some(failed) = run_until_one_fails(transaction, &jobs, protection, answers).await? {
+        transaction.run("ROLLBACK").await?;
+        let Failed { place, again, answer } = failed;
+        if !again || jobs.len() == 1 {
+            // There is nothing more to it; the others are to be done again without it.
+            jobs.remove(place);
+            answers.push(answer);
         }
-    };
-    for job in batch.drain(..) {
-        // Nobody waits for it any more, and it has not begun: leave it out.
-        if job.abandoned.is_cancelled() {
-            continue;
+        if jobs.is_empty() {
+            return Ok(());
         }
-        let (answer, intact) = (job.run)(&transaction).await;
-        answers.push(answer);
-        if intact.is_err() {
-            return Batch { answers, committed: intact };
+        protection = Protection::Savepoint;
+        transaction.run("BEGIN IMMEDIATE").await?;
+    }
+    transaction.run("COMMIT").await
+}
+
+/// A job that left a part of itself in the transaction.
+struct Failed {
+    place: usize,
+    again: bool,
+    answer: Answer,
+}
+
+async fn run_until_one_fails(
+    transaction: &Transaction,
+    jobs: &[Job],
+    protection: Protection,
+    answers: &mut Vec<Answer>,
+) -> Result<Option<Failed>, DbErr> {
+    // Of a pass that was rolled back only what was left out stays answered.
+    let mut answered = Vec::with_capacity(jobs.len());
+    for (place, job) in jobs.iter().enumerate() {
+        let Ran { answer, left } = (job.run)(transaction, protection).await;
+        transaction.check()?;
+        match left? {
+            Left::Whole => answered.push(answer),
+            Left::Part { again } => return Ok(Some(Failed { place, again, answer })),
         }
     }
-    let committed = transaction.commit().await;
-    Batch { answers, committed }
+    answers.append(&mut answered);
+    Ok(None)
 }

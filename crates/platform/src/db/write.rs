@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
 use tokio::sync::{Mutex, mpsc, watch};
 
+use super::transaction::{State, Transaction};
 use super::{Database, sqlite};
 use crate::error::{Error, Result};
 
@@ -19,12 +21,14 @@ const ATTEMPTS: u32 = 8;
 /// How often it is run again because the connection was lost.
 const LOSSES: u32 = 3;
 const AFTER_LOSS: Duration = Duration::from_millis(50);
+/// The migrator's connection to SQLite is closed again when it was idle for so long.
+const MIGRATOR_KEPT: Duration = Duration::from_secs(5);
 /// Writers that wait for SQLite; more are refused, so that the wait stays below a client's patience.
 const QUEUE: usize = 4096;
 
 #[derive(Clone)]
 pub(super) struct Writer {
-    /// On SQLite the one that was opened first, for the migrator; writes go through `shared`.
+    /// On SQLite one for the migrator alone; writes go through `shared`.
     pub(super) connection: DatabaseConnection,
     pub(super) commits: Arc<watch::Sender<u64>>,
     shared: Option<Shared>,
@@ -40,9 +44,13 @@ struct Shared {
 
 impl Writer {
     /// SQLite: a task owns the one writing connection.
-    pub(super) async fn shared_commits(options: ConnectOptions, patience: Duration) -> Result<Self, DbErr> {
+    pub(super) async fn shared_commits(
+        options: SqliteConnectOptions,
+        patience: Duration,
+    ) -> Result<Self, DbErr> {
+        let migrator = SqlitePoolOptions::new().max_connections(1).idle_timeout(MIGRATOR_KEPT);
+        let connection = DatabaseConnection::from(migrator.connect_lazy_with(options.clone()));
         let opened = sqlite::Connection::open(options).await?;
-        let connection = opened.current().clone();
         let commits = Arc::new(watch::Sender::new(0));
         let (queue, jobs) = mpsc::channel(QUEUE);
         let shared = Shared { queue, connection: Arc::new(Mutex::new(opened)) };
@@ -56,10 +64,10 @@ impl Writer {
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
-        match self.shared {
-            Some(shared) => shared.connection.lock().await.current().close_by_ref().await,
-            None => self.connection.close().await,
+        if let Some(shared) = self.shared {
+            shared.connection.lock().await.close().await?;
         }
+        self.connection.close().await
     }
 }
 
@@ -67,7 +75,7 @@ impl Database {
     /// Runs `work` in one transaction and returns once it is durable: all of it or, on `Err`, none of it.
     ///
     /// `work` may run more than once (PostgreSQL, after a serialization failure, a deadlock, or when the connection was lost before
-    /// the commit), so it must leave no trace but in the transaction. It must not wait for anything but the database.
+    /// the commit; SQLite, when another that shares the commit failed in the middle), so it must leave no trace but in the transaction. It must not wait for anything but the database.
     ///
     /// # Errors
     /// What `work` returns; `Unavailable` when the database or its queue of writers has no room, or when `work` takes
@@ -75,7 +83,7 @@ impl Database {
     pub async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T> + Send + Sync + 'static,
+        F: for<'c> Fn(&'c Transaction) -> TxFuture<'c, T> + Send + Sync + 'static,
     {
         match &self.writer.shared {
             Some(shared) => sqlite::submit(&shared.queue, self.writer.patience, work).await,
@@ -85,7 +93,7 @@ impl Database {
 
     async fn transaction<T, F>(&self, work: F) -> Result<T>
     where
-        F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
+        F: for<'c> Fn(&'c Transaction) -> TxFuture<'c, T>,
     {
         let (mut attempt, mut losses) = (1, 0);
         loop {
@@ -124,20 +132,21 @@ impl Database {
 
     async fn attempt<T, F>(&self, work: &F) -> Result<T, Failed>
     where
-        F: for<'c> Fn(&'c DatabaseTransaction) -> TxFuture<'c, T>,
+        F: for<'c> Fn(&'c Transaction) -> TxFuture<'c, T>,
     {
         let before = |error| Failed { error, committing: false };
-        let transaction = self.writer.connection.begin().await.map_err(|error| before(error.into()))?;
+        let begun = self.writer.connection.begin().await.map_err(|error| before(error.into()))?;
+        let transaction = Transaction(State::Postgres(begun));
         // The commit is not timed: cut off, it would leave nobody knowing whether the change was made.
         let patience = self.writer.patience;
         let outcome = tokio::time::timeout(patience, work(&transaction)).await;
         match outcome.unwrap_or_else(|_| Err(took_too_long(patience))) {
-            Ok(value) => match transaction.commit().await {
+            Ok(value) => match transaction.end().await {
                 Ok(()) => Ok(value),
                 Err(error) => Err(Failed { error: error.into(), committing: true }),
             },
             Err(error) => {
-                if let Err(rollback) = transaction.rollback().await {
+                if let Err(rollback) = transaction.roll_back().await {
                     // The connection is no good, and goes; the server has rolled back with it.
                     tracing::debug!(%rollback, "a transaction could not be rolled back: {rollback}");
                 }

@@ -45,7 +45,7 @@ impl Users for Api {
 
         let user = self.shared.store.get(author.tenant, user_id(&message.id)?).await?;
         let user = user.ok_or_else(domain::no_such_user)?;
-        Ok(Response::new(GetUserResponse { resource: Some(wire::resource(&user)?) }))
+        Ok(Response::new(GetUserResponse { resource: Some(wire::found(user)?) }))
     }
 
     async fn list_users(
@@ -61,7 +61,7 @@ impl Users for Api {
         let found = self.shared.store.list(author.tenant, listing).await?;
         let next = found.next.map(|place| self.shared.cursors.seal(&query, &place)).transpose()?;
         Ok(Response::new(ListUsersResponse {
-            resources: found.users.iter().map(wire::resource).collect::<Result<_>>()?,
+            resources: found.users.into_iter().map(wire::found).collect::<Result<_>>()?,
             total_results: found.total,
             next_cursor: next.unwrap_or_default(),
         }))

@@ -8,7 +8,7 @@ use proto::identity::v1 as pb;
 use scim::Dialect;
 
 use crate::domain::{Precondition, User};
-use crate::store::{Author, Change, State};
+use crate::store::{Author, Change, State, Text};
 
 /// The longest correlation id that is recorded.
 const REQUEST_ID: usize = 64;
@@ -68,6 +68,17 @@ pub(super) fn resource(user: &User) -> Result<common::Resource> {
         created_at_us: created_at.micros(),
         updated_at_us: updated_at.micros(),
         json: serde_json::to_vec(user.shown().as_ref()).map_err(Error::internal)?.into(),
+    })
+}
+
+/// As [`resource`], of a user that is passed on as it was found.
+pub(super) fn found(user: Text) -> Result<common::Resource> {
+    Ok(common::Resource {
+        id: user.id.to_string(),
+        version: user.version,
+        created_at_us: user.created_at,
+        updated_at_us: user.updated_at,
+        json: user.into_shown()?.into(),
     })
 }
 

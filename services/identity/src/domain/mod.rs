@@ -58,7 +58,7 @@ impl User {
     pub(crate) fn shown(&self) -> Cow<'_, Map> {
         let mut shown = Cow::Borrowed(&self.attributes);
         if shown.get("active").is_some_and(Value::is_null) {
-            shown.to_mut().remove("active");
+            hide_null(shown.to_mut());
         }
         shown
     }
@@ -68,6 +68,13 @@ impl User {
         let emails = self.attributes.get("emails")?.as_array()?;
         let primary = emails.iter().find(|email| email.get("primary").and_then(Value::as_bool) == Some(true));
         primary.or_else(|| emails.first())?.get("value")?.as_str()
+    }
+}
+
+/// Removes what is stored and not shown: the null that keeps a deactivated user so.
+pub(crate) fn hide_null(attributes: &mut Map) {
+    if attributes.get("active").is_some_and(Value::is_null) {
+        attributes.remove("active");
     }
 }
 

@@ -1,12 +1,13 @@
 //! The service's change log: what followers are told of users.
 
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::db::changelog::{self, Entry, Position, Record};
 use platform::db::retention;
 use platform::ids::{TeamId, TenantId, UserId};
 use platform::{Error, Result};
 use scim::Warning;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -144,7 +145,7 @@ fn followed(record: Record) -> Result<Followed> {
 }
 
 pub(super) async fn append(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     author: &Author,
     change: &Change,
     warnings: &[Warning],
@@ -171,7 +172,7 @@ pub(super) async fn append(
 
 /// Tells that an administrator did something that is no change of a user. Its particulars are in the audit.
 pub(super) async fn append_deed(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     author: &Author,
     kind: &'static str,
     resource: Uuid,
@@ -184,11 +185,7 @@ pub(super) async fn append_deed(
 }
 
 /// Removes some of a tenant's entries: they name its people.
-pub(super) async fn purge_batch(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    limit: usize,
-) -> Result<u64> {
+pub(super) async fn purge_batch(transaction: &Transaction, tenant: TenantId, limit: usize) -> Result<u64> {
     let backend = transaction.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => {

@@ -14,7 +14,7 @@ mod write;
 
 pub(crate) use audit::{AuditEvent, AuditQuery};
 pub(crate) use log::{Change, FULL_STATES, State};
-pub(crate) use read::{Listing, Named};
+pub(crate) use read::{Listing, Named, Text};
 pub(crate) use schemas::Extension;
 pub(crate) use suspended::{Place, Suspended};
 pub(crate) use teams::TeamChange;

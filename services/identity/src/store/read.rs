@@ -2,16 +2,20 @@
 
 use platform::clock::Timestamp;
 use platform::db::filter::{self, Term, sort_key};
-use platform::db::page::{Item, Order, Place, Taken, Wanted, json_bytes};
+use platform::db::page::{Item, Order, Place, Wanted};
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
+use scim::Map;
 use scim::filter::{AttrRef, Query};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, EntityTrait, FromQueryResult, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, SelectGetableTuple, Selector,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::entities::users;
+use super::entities::{user_counts, users};
 use super::{Store, columns, in_tenant};
 use crate::domain::{Schema, User};
 
@@ -32,7 +36,7 @@ pub(crate) struct Listing {
 
 /// A page of users.
 pub(crate) struct Found {
-    pub(crate) users: Vec<User>,
+    pub(crate) users: Vec<Text>,
     /// How many match in all.
     pub(crate) total: i64,
     /// Where the next page begins; none on the last page and with paging by index.
@@ -79,9 +83,40 @@ impl Row {
     }
 }
 
+/// A user for those who pass it on: its attributes are JSON, as the database has it. To read and to write it again would be
+/// most of the work of a page.
+#[derive(FromQueryResult)]
+pub(crate) struct Text {
+    pub(crate) id: Uuid,
+    pub(crate) version: i64,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    attributes: String,
+}
+
+impl Text {
+    fn columns(select: Select<users::Entity>) -> Select<users::Entity> {
+        use users::Column::{Attributes, CreatedAt, Id, UpdatedAt, Version};
+        let text = Attributes.into_simple_expr().cast_as("text");
+        select.select_only().columns([Id, Version, CreatedAt, UpdatedAt]).expr_as(text, "attributes")
+    }
+
+    /// The attributes as a client sees them ([`User::shown`]).
+    pub(crate) fn into_shown(self) -> Result<Vec<u8>> {
+        // Compact as serde writes it, with a space as PostgreSQL does. No string can hold it: its quotes would be escaped.
+        if !self.attributes.contains(r#""active":null"#) && !self.attributes.contains(r#""active": null"#) {
+            return Ok(self.attributes.into_bytes());
+        }
+        let mut attributes: Map = serde_json::from_str(&self.attributes).map_err(Error::internal)?;
+        crate::domain::hide_null(&mut attributes);
+        serde_json::to_vec(&attributes).map_err(Error::internal)
+    }
+}
+
 impl Store {
-    pub(crate) async fn get(&self, tenant: TenantId, id: UserId) -> Result<Option<User>> {
-        self.find(tenant, Named::Id(id)).await
+    pub(crate) async fn get(&self, tenant: TenantId, id: UserId) -> Result<Option<Text>> {
+        let select = Text::columns(in_tenant(tenant).filter(users::Column::Id.eq(id.uuid())));
+        Ok(select.into_model::<Text>().one(self.db.read()).await?)
     }
 
     pub(crate) async fn find(&self, tenant: TenantId, user: Named<'_>) -> Result<Option<User>> {
@@ -132,24 +167,34 @@ impl Store {
         };
         let order = Order { key, id: table.id, descending: listing.descending };
 
-        let count = matching.clone().select_only().expr_as(Expr::cust("COUNT(*)"), "total");
-        let total: Option<i64> = count.into_tuple().one(self.db.read()).await?;
-        let total = total.unwrap_or(0);
-        if listing.wanted.limit() == 0 || total == 0 {
-            return Ok(Found { users: Vec::new(), total, next: None });
+        let count = match &listing.filter {
+            Some(_) => matching.clone().select_only().expr_as(Expr::cust("COUNT(*)"), "total").into_tuple(),
+            None => kept_count(tenant),
+        };
+        if listing.wanted.limit() == 0 {
+            let total: Option<i64> = count.one(self.db.read()).await?;
+            return Ok(Found { users: Vec::new(), total: total.unwrap_or(0), next: None });
         }
-        let page = Row::columns(matching).into_query();
-        let Taken { items: users, next } = order
+        let page = Text::columns(matching).into_query();
+        let taken = order
             .read(self.db.read(), page, &listing.wanted, |row| {
-                let user = Row::from_query_result(row, "")?.into_user()?;
-                let id = user.id.uuid();
-                Ok(Item { id, bytes: user.attributes.iter().map(attribute_bytes).sum(), value: user })
+                let user = Text::from_query_result(row, "")?;
+                Ok(Item { id: user.id, bytes: user.attributes.len(), value: user })
             })
             .await?;
-        Ok(Found { users, total, next })
+        let total = match taken.total(&listing.wanted) {
+            Some(total) => total,
+            None => count.one(self.db.read()).await?.unwrap_or(0),
+        };
+        Ok(Found { users: taken.items, total, next: taken.next })
     }
 }
 
-fn attribute_bytes((name, value): (&String, &Value)) -> usize {
-    name.len() + json_bytes(value)
+/// How many users the tenant has, as the database keeps it: a few rows, however many users there are.
+#[expect(clippy::disallowed_methods, reason = "limits a query to a tenant, as `in_tenant` does for users")]
+fn kept_count(tenant: TenantId) -> Selector<SelectGetableTuple<i64>> {
+    let counts = user_counts::Entity::find().filter(user_counts::Column::TenantId.eq(tenant.uuid()));
+    // On PostgreSQL the sum of bigints is none.
+    let sum = Expr::cust("CAST(COALESCE(SUM(n), 0) AS bigint)");
+    counts.select_only().expr_as(sum, "total").into_tuple()
 }

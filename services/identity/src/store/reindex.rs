@@ -10,11 +10,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use platform::db::Transaction;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -126,7 +126,7 @@ struct Row {
 }
 
 /// Folds the next users anew.
-async fn step(transaction: &DatabaseTransaction, tenant: TenantId, stamp: Uuid) -> Result<Step> {
+async fn step(transaction: &Transaction, tenant: TenantId, stamp: Uuid) -> Result<Step> {
     schemas::hold(transaction, tenant, schemas::Hold::Exclusive).await?;
     let state = schemas::state(tenant).one(transaction).await?;
     let extensions = schemas::live(tenant).all(transaction).await?;
@@ -168,12 +168,7 @@ async fn step(transaction: &DatabaseTransaction, tenant: TenantId, stamp: Uuid) 
     Ok(Step { users: rows.len(), is_last })
 }
 
-async fn set_search(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    id: Uuid,
-    search: Value,
-) -> Result<()> {
+async fn set_search(transaction: &Transaction, tenant: TenantId, id: Uuid, search: Value) -> Result<()> {
     users::Entity::update_many()
         .set(users::ActiveModel { search: Set(search), ..Default::default() })
         .filter(users::Column::TenantId.eq(tenant.uuid()))
@@ -184,13 +179,13 @@ async fn set_search(
 }
 
 /// Whatever was reached counts for nothing: a schema has changed.
-pub(super) async fn from_the_beginning(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<()> {
+pub(super) async fn from_the_beginning(transaction: &Transaction, tenant: TenantId) -> Result<()> {
     let beginning = schema_states::ActiveModel { reindexed_to: Set(None), ..Default::default() };
     set_state(transaction, tenant, beginning).await
 }
 
 async fn set_state(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     after: schema_states::ActiveModel,
 ) -> Result<()> {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use scim::Map;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, Statement,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -179,7 +180,7 @@ impl Store {
 
 /// Keeps a user that is being deleted.
 pub(super) async fn keep(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     user: User,
     now: Timestamp,
@@ -224,7 +225,7 @@ fn user(row: suspended::Model) -> Result<User> {
     })
 }
 
-async fn remove(transaction: &DatabaseTransaction, tenant: TenantId, id: UserId) -> Result<()> {
+async fn remove(transaction: &Transaction, tenant: TenantId, id: UserId) -> Result<()> {
     suspended::Entity::delete_many()
         .filter(suspended::Column::TenantId.eq(tenant.uuid()))
         .filter(suspended::Column::UserId.eq(id.uuid()))
@@ -233,7 +234,7 @@ async fn remove(transaction: &DatabaseTransaction, tenant: TenantId, id: UserId)
     Ok(())
 }
 
-async fn expired_batch(transaction: &DatabaseTransaction, now: Timestamp) -> Result<u64> {
+async fn expired_batch(transaction: &Transaction, now: Timestamp) -> Result<u64> {
     let backend = transaction.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => {
@@ -252,11 +253,7 @@ async fn expired_batch(transaction: &DatabaseTransaction, now: Timestamp) -> Res
 }
 
 /// Removes some of a tenant's suspended users.
-pub(super) async fn purge_batch(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    limit: u64,
-) -> Result<u64> {
+pub(super) async fn purge_batch(transaction: &Transaction, tenant: TenantId, limit: u64) -> Result<u64> {
     let some = of_tenant(tenant).select_only().column(suspended::Column::UserId).limit(limit);
     let ids: Vec<Uuid> = some.into_tuple().all(transaction).await?;
     if ids.is_empty() {

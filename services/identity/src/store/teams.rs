@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use platform::clock::Clock;
+use platform::db::Transaction;
 use platform::ids::{TeamId, TenantId, UserId};
 use platform::{Error, Result};
 use scim::{Map, Warning};
 use sea_orm::sea_query::Condition;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, SqlErr,
+    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr,
 };
 use uuid::Uuid;
 
@@ -223,7 +223,7 @@ impl Store {
 
 /// Notes in log and audit what was done to a team.
 async fn note_deed(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     clock: &Clock,
     author: &Author,
     action: &'static str,
@@ -245,7 +245,7 @@ async fn note_deed(
 /// Brings the teams that attributes name up to date with the registry: a renamed one shows its new slug, one that is no
 /// more is left out. Nobody changes the others until the transaction ends.
 pub(super) async fn refresh(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     urn: &str,
     attributes: &mut Map,
@@ -264,7 +264,7 @@ pub(super) async fn refresh(
 
 /// Lets the rules of role and teams decide about an edit, with the teams of the registry that it names.
 pub(super) async fn settle(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     current: Option<&Map>,
     edit: Edit,
@@ -278,11 +278,7 @@ pub(super) async fn settle(
 }
 
 /// The teams of the registry that are wanted. Nobody changes them until the transaction ends.
-async fn look_up(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    wanted: Vec<Wanted>,
-) -> Result<Vec<Team>> {
+async fn look_up(transaction: &Transaction, tenant: TenantId, wanted: Vec<Wanted>) -> Result<Vec<Team>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -297,7 +293,7 @@ async fn look_up(
 
 /// Notes which teams a user is in.
 pub(super) async fn note(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     user: UserId,
     before: &[TeamId],
@@ -327,22 +323,17 @@ pub(super) async fn note(
 }
 
 /// Removes the registry of a tenant whose users are gone.
-pub(super) async fn purge(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<()> {
+pub(super) async fn purge(transaction: &Transaction, tenant: TenantId) -> Result<()> {
     teams::Entity::delete_many().filter(teams::Column::TenantId.eq(tenant.uuid())).exec(transaction).await?;
     Ok(())
 }
 
-async fn locked(transaction: &DatabaseTransaction, tenant: TenantId, named: &Named) -> Result<Team> {
+async fn locked(transaction: &Transaction, tenant: TenantId, named: &Named) -> Result<Team> {
     let row = in_registry(tenant, named).filter(teams::Column::IsGoing.eq(false)).lock_exclusive();
     Ok(team_of(row.one(transaction).await?.ok_or_else(team::no_such_team)?))
 }
 
-async fn set(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    id: TeamId,
-    row: teams::ActiveModel,
-) -> Result<()> {
+async fn set(transaction: &Transaction, tenant: TenantId, id: TeamId, row: teams::ActiveModel) -> Result<()> {
     let one = teams::Entity::update_many()
         .set(row)
         .filter(teams::Column::TenantId.eq(tenant.uuid()))

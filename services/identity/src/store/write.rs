@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::db::changelog::{self, Position};
 use platform::db::purged;
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use scim::{Difference, Map, Warning};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, SqlErr,
+    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqlErr,
 };
 use serde_json::Value;
 
 use super::audit::{self, Deed};
-use super::entities::{emails, users};
+use super::entities::{emails, user_counts, users};
 use super::log::{self, Change};
 use super::read::Row;
 use super::{Store, in_tenant, schemas, suspended, teams};
@@ -202,7 +202,7 @@ impl Store {
 
 /// Writes a user that is locked, with a new version, and the entry of the log.
 pub(super) async fn save(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     author: &Author,
     schema: &Schema,
     current: &User,
@@ -232,12 +232,12 @@ pub(super) async fn save(
 }
 
 /// The user, which nobody else can change until the transaction ends.
-async fn locked(transaction: &DatabaseTransaction, tenant: TenantId, id: UserId) -> Result<User> {
+async fn locked(transaction: &Transaction, tenant: TenantId, id: UserId) -> Result<User> {
     locked_if_there(transaction, tenant, id).await?.ok_or_else(domain::no_such_user)
 }
 
 pub(super) async fn locked_if_there(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     id: UserId,
 ) -> Result<Option<User>> {
@@ -248,7 +248,7 @@ pub(super) async fn locked_if_there(
 
 /// Puts a user in, with its e-mails and teams.
 pub(super) async fn insert(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     schema: &Schema,
     user: &User,
@@ -266,7 +266,7 @@ pub(super) async fn insert(
 }
 
 async fn update(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     user: &User,
     before: &Keys,
@@ -312,7 +312,7 @@ fn columns(user: &User, keys: &Keys) -> users::ActiveModel {
 }
 
 async fn insert_emails(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     user: UserId,
     keys: &[EmailKeys],
@@ -334,12 +334,16 @@ async fn insert_emails(
     Ok(())
 }
 
-async fn purge_batch(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<u64> {
+async fn purge_batch(transaction: &Transaction, tenant: TenantId) -> Result<u64> {
     let some = in_tenant(tenant).select_only().column(users::Column::Id).order_by_asc(users::Column::Id);
     let ids: Vec<uuid::Uuid> = some.limit(BATCH as u64).into_tuple().all(transaction).await?;
     if ids.is_empty() {
         schemas::purge(transaction, tenant).await?;
         teams::purge(transaction, tenant).await?;
+        user_counts::Entity::delete_many()
+            .filter(user_counts::Column::TenantId.eq(tenant.uuid()))
+            .exec(transaction)
+            .await?;
         let kept = suspended::purge_batch(transaction, tenant, BATCH as u64).await?;
         let told = audit::purge_batch(transaction, tenant, BATCH as u64).await?;
         return Ok(kept + told + log::purge_batch(transaction, tenant, BATCH).await?);

@@ -3,6 +3,7 @@
 
 mod audit;
 mod concurrency;
+mod counts;
 mod export;
 mod filters;
 mod isolation;

@@ -10,7 +10,9 @@ use crate::support::{App, app, kind};
 /// What is left of a tenant.
 async fn rows(db: &Database, app: &App) -> Vec<i64> {
     let mut counts = Vec::new();
-    for table in ["users", "user_emails", "change_log", "teams", "suspended_users", "audit_events"] {
+    for table in
+        ["users", "user_emails", "change_log", "teams", "suspended_users", "audit_events", "user_counts"]
+    {
         let sql = format!("SELECT COUNT(*) AS rows FROM {table} WHERE tenant_id = $1");
         let statement = Statement::from_sql_and_values(db.backend(), sql, [app.tenant.uuid().into()]);
         counts.push(db.read().query_one_raw(statement).await.unwrap().unwrap().try_get("", "rows").unwrap());
@@ -35,7 +37,7 @@ testkit::store_tests! {
         assert_eq!(kind(app.restore(&left).await), ErrorKind::NotFound);
         assert_eq!(kind(app.create(json!({ "userName": "ghost" })).await), ErrorKind::Unauthenticated);
         assert_eq!(kind(app.delete(&user).await), ErrorKind::NotFound);
-        assert_eq!(rows(&db, &app).await, [0; 6]);
+        assert_eq!(rows(&db, &app).await, [0; 7]);
     }
 
     async fn a_purge_under_load_leaves_nothing(db: Database) {
@@ -63,7 +65,7 @@ testkit::store_tests! {
         for outcome in load.join_all().await {
             assert_eq!(outcome, ErrorKind::Unauthenticated);
         }
-        assert_eq!(rows(&db, &app).await, [0; 6]);
+        assert_eq!(rows(&db, &app).await, [0; 7]);
         assert_eq!(rows(&db, &other).await[0], 1);
     }
 }

@@ -142,9 +142,12 @@ impl App {
         self.create(json!({ "userName": user_name })).await.unwrap().resource.unwrap().id
     }
 
+    /// Its JSON is spelled as answers to writes are: PostgreSQL has another order and spaces.
     pub async fn get(&self, id: &str) -> Result<Resource> {
         let message = v1::GetUserRequest { context: self.context(), id: id.into() };
-        Ok(self.users().get_user(self.request(message)).await?.into_inner().resource.unwrap())
+        let user = self.users().get_user(self.request(message)).await?.into_inner().resource.unwrap();
+        let json: Value = serde_json::from_slice(&user.json).unwrap();
+        Ok(Resource { json: json.to_string().into(), ..user })
     }
 
     pub async fn list(&self, asked: Asked<'_>) -> Result<v1::ListUsersResponse> {

@@ -98,7 +98,7 @@ impl Groups for Service {
             self.store.list(tenant, query.as_ref(), &sorting, &wanted, &self.cursors, &bound_to).await?;
 
         let head = v1::ListHead {
-            total_results: i64::try_from(listing.total).unwrap_or(i64::MAX),
+            total_results: listing.total,
             items: i64::try_from(listing.groups.len()).unwrap_or(i64::MAX),
             next_cursor: listing.next_cursor,
         };

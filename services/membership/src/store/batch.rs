@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use platform::Result;
+use platform::db::Transaction;
 use platform::ids::TenantId;
 use sea_orm::{
-    AccessMode, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult,
-    IsolationLevel, QueryFilter, QuerySelect, Select, Statement, TransactionTrait,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select, Statement,
 };
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ impl<N: Hash + Eq, T: Copy> Names<'_, N, T> {
 
 /// One state of the data, and whose.
 struct Snapshot {
-    txn: DatabaseTransaction,
+    data: Transaction,
     tenant: TenantId,
 }
 
@@ -82,15 +82,8 @@ impl Store {
         include_inactive: bool,
     ) -> Result<Vec<Outcome>> {
         let _turn = self.fair.turn(tenant).await?;
-        let txn = match self.db.backend() {
-            DbBackend::Postgres => {
-                let isolation = Some(IsolationLevel::RepeatableRead);
-                self.db.read().begin_with_config(isolation, Some(AccessMode::ReadOnly)).await?
-            }
-            // Of SQLite every transaction sees one state.
-            _ => self.db.read().begin().await?,
-        };
-        let snapshot = Snapshot { txn, tenant };
+        let data = self.db.read().snapshot().await?;
+        let snapshot = Snapshot { data, tenant };
         let (users, groups): (Vec<_>, Vec<_>) = questions.iter().cloned().unzip();
         let users = snapshot.find_users(&users).await?;
         let groups = snapshot.find_groups(&groups).await?;
@@ -116,7 +109,7 @@ impl Store {
                 outcomes[place] = Outcome::Member;
             }
         }
-        snapshot.txn.commit().await?;
+        snapshot.data.end().await?;
         Ok(outcomes)
     }
 }
@@ -263,8 +256,8 @@ impl Snapshot {
              WHERE m.tenant_id = $1 AND m.member_id IN ({})",
             places.join(",")
         );
-        let statement = Statement::from_sql_and_values(self.txn.get_database_backend(), sql, values);
-        Ok(Membership::find_by_statement(statement).all(&self.txn).await?)
+        let statement = Statement::from_sql_and_values(self.data.get_database_backend(), sql, values);
+        Ok(Membership::find_by_statement(statement).all(&self.data).await?)
     }
 
     async fn tuples<E, T>(
@@ -276,7 +269,7 @@ impl Snapshot {
         E: EntityTrait,
         T: sea_orm::TryGetableMany + Send + Sync,
     {
-        Ok(query.select_only().columns(columns).into_tuple().all(&self.txn).await?)
+        Ok(query.select_only().columns(columns).into_tuple().all(&self.data).await?)
     }
 }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::ids::{GroupId, TenantId};
 use platform::{Error, Result};
 use scim::Dialect;
 use scim::patch::PatchRequest;
 use sea_orm::sea_query::LockType;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -181,7 +180,7 @@ impl Store {
 }
 
 async fn insert(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     author: &Author,
     id: GroupId,
     attributes: &Attributes,
@@ -215,7 +214,7 @@ async fn insert(
 
 /// Carries out a change of a locked group. Without effect it leaves no trace: no new version, no row in the log.
 async fn update(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     author: &Author,
     current: group::Model,
     change: Change,
@@ -253,12 +252,7 @@ async fn update(
     Ok(Written { group, revision, warnings, changes, members })
 }
 
-async fn locked(
-    txn: &DatabaseTransaction,
-    tenant: TenantId,
-    id: GroupId,
-    lock: LockType,
-) -> Result<group::Model> {
+async fn locked(txn: &Transaction, tenant: TenantId, id: GroupId, lock: LockType) -> Result<group::Model> {
     let query = group::Entity::in_tenant(tenant).filter(group::Column::Id.eq(id.uuid())).lock(lock);
     query.one(txn).await?.ok_or_else(|| not_found(id))
 }

@@ -23,9 +23,9 @@
 
 use platform::Result;
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::db::changelog::{self, Entry, Position, Record};
 use platform::ids::TenantId;
-use sea_orm::DatabaseTransaction;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -129,32 +129,24 @@ impl Event {
 }
 
 /// Appends what was done on request.
-pub(super) async fn append(txn: &DatabaseTransaction, author: &Author, event: Event) -> Result<Position> {
+pub(super) async fn append(txn: &Transaction, author: &Author, event: Event) -> Result<Position> {
     changelog::append_for_living(txn, event.entry(author)).await
 }
 
 /// Appends what followed from a change elsewhere.
-pub(super) async fn append_derived(
-    txn: &DatabaseTransaction,
-    tenant: TenantId,
-    event: Event,
-) -> Result<Position> {
+pub(super) async fn append_derived(txn: &Transaction, tenant: TenantId, event: Event) -> Result<Position> {
     append(txn, &Author { tenant, request_id: String::new() }, event).await
 }
 
 /// Appends the last row there is of a tenant.
-pub(super) async fn append_end(
-    txn: &DatabaseTransaction,
-    tenant: TenantId,
-    at: Timestamp,
-) -> Result<Position> {
+pub(super) async fn append_end(txn: &Transaction, tenant: TenantId, at: Timestamp) -> Result<Position> {
     let event = Event { resource: tenant.uuid(), version: 1, change: Change::TenantPurged, at };
     changelog::append(txn, event.entry(&Author { tenant, request_id: String::new() })).await
 }
 
 /// The position of the last row this transaction appended; else one that includes whatever it saw of the tenant.
 pub(super) async fn position_or_latest(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     tenant: TenantId,
     position: Option<Position>,
 ) -> Result<Position> {

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use platform::Result;
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::db::changelog::Position;
 use platform::ids::TenantId;
 use scim::Warning;
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::entity::{InTenant, group, member, user};
@@ -23,7 +22,7 @@ const MOST_WARNINGS: usize = 100;
 
 /// The members of one group, whose row the transaction has locked.
 pub(super) struct Rows<'t> {
-    txn: &'t DatabaseTransaction,
+    txn: &'t Transaction,
     author: &'t Author,
     group: Uuid,
     /// The group's version after the change.
@@ -78,11 +77,7 @@ fn listed(ids: &mut BTreeSet<Uuid>, id: Uuid) -> bool {
 }
 
 /// Direct members of a group, as many as [`MembersChange`] lists and one more.
-pub(super) async fn listed_members(
-    txn: &DatabaseTransaction,
-    tenant: TenantId,
-    group: Uuid,
-) -> Result<Vec<Uuid>> {
+pub(super) async fn listed_members(txn: &Transaction, tenant: TenantId, group: Uuid) -> Result<Vec<Uuid>> {
     let query = member::Entity::in_tenant(tenant)
         .filter(member::Column::GroupId.eq(group))
         .order_by_asc(member::Column::MemberId)
@@ -94,7 +89,7 @@ pub(super) async fn listed_members(
 
 impl<'t> Rows<'t> {
     pub(super) fn new(
-        txn: &'t DatabaseTransaction,
+        txn: &'t Transaction,
         author: &'t Author,
         group: Uuid,
         version: i64,

@@ -44,7 +44,7 @@ pub use explain::Edge;
 pub use groups::Patch;
 pub use list::Sorting;
 pub use members::MembersChange;
-pub(crate) use projection::{apply as apply_user, stands_alone};
+pub(crate) use projection::{apply as apply_user, heal, news, stands_alone};
 pub use queries::{GroupEntry, MemberEntry};
 pub use walk::{MemberWalk, WalkedMember};
 

@@ -1,13 +1,16 @@
 //! The projection of users: identity's changes, applied once each, in any order.
 
-use platform::Result;
+use std::collections::{BTreeMap, HashMap};
+
 use platform::clock::Timestamp;
 use platform::db::changelog::Position;
-use platform::db::{Database, purged};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use platform::db::{Database, Transaction};
+use platform::{Error, Result};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use uuid::Uuid;
 
-use super::Store;
 use super::log::{self, Change, Event};
+use super::{CHUNK, Store};
 use crate::domain::user::UserState;
 
 impl Store {
@@ -31,30 +34,26 @@ impl Store {
 
 /// Applies one change inside a transaction; `None` when it was known already, or its tenant is gone: an error would stop
 /// the log for all tenants.
-pub(crate) async fn apply(
-    txn: &DatabaseTransaction,
-    state: &UserState,
-    at: Timestamp,
-) -> Result<Option<Position>> {
-    if purged::contains(txn, state.tenant).await? {
+pub(crate) async fn apply(txn: &Transaction, state: &UserState, at: Timestamp) -> Result<Option<Position>> {
+    let before = Before::of(txn, state).await?;
+    if before.purged {
         return Ok(None);
     }
     let mut position = None;
     if state.facts.is_none() {
         lock(txn, state).await?;
-    } else if is_tombstone(txn, state).await? {
+    } else if before.ended {
         lock(txn, state).await?;
         position = leave_what_a_race_left(txn, state, at).await?;
     }
-    let applied = upsert(txn, state).await?;
+    let applied = !before.known && upsert(txn, state).await?;
     let key = [Value::from(state.tenant.uuid()), state.id.uuid().into()];
-    if state.facts.is_some() {
-        // Also when the change was known: a membership that was parked while it was first applied is found now.
-        let heal = "UPDATE group_members SET member_type = 1 \
-             WHERE tenant_id = $1 AND member_id = $2 AND member_type = 0 AND EXISTS ( \
-                 SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.user_id = $2 AND NOT u.deleted)";
-        execute(txn, heal, key).await?;
-    } else if applied {
+    // PostgreSQL always, and behind the user's row: a membership that was parked meanwhile, by whoever did not see the user yet, or
+    // while another applied the same change, was not there before.
+    let may_race = txn.get_database_backend() == DbBackend::Postgres;
+    if state.facts.is_some() && (before.parked || may_race) {
+        heal(txn, std::slice::from_ref(state)).await?;
+    } else if state.facts.is_none() && applied {
         execute(txn, "DELETE FROM group_members WHERE tenant_id = $1 AND member_id = $2", key).await?;
     }
     if !applied {
@@ -70,6 +69,95 @@ pub(crate) async fn apply(
         at,
     };
     log::append_derived(txn, state.tenant, event).await.map(Some)
+}
+
+/// Those changes that are not known yet, in their order, and the rest: mostly the gateway has brought them before the log does.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn news(db: &Database, states: Vec<UserState>) -> Result<(Vec<UserState>, Vec<UserState>)> {
+    let mut versions: HashMap<(Uuid, Uuid), i64> = HashMap::with_capacity(states.len());
+    for (tenant, users) in by_tenant(&states) {
+        for users in users.chunks(CHUNK) {
+            let (places, values) = listed(tenant, users);
+            let sql =
+                format!("SELECT user_id, version FROM users WHERE tenant_id = $1 AND user_id IN ({places})");
+            let statement = Statement::from_sql_and_values(db.backend(), sql, values);
+            for row in db.read().query_all_raw(statement).await? {
+                versions.insert((tenant, row.try_get("", "user_id")?), row.try_get("", "version")?);
+            }
+        }
+    }
+    let is_known = |state: &UserState| {
+        versions.get(&(state.tenant.uuid(), state.id.uuid())).is_some_and(|version| *version >= state.version)
+    };
+    Ok(states.into_iter().partition(|state| !is_known(state)))
+}
+
+/// Finds the memberships of known users that were parked while they were first applied.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn heal(txn: &Transaction, known: &[UserState]) -> Result<()> {
+    for (tenant, users) in by_tenant(known) {
+        for users in users.chunks(CHUNK) {
+            let (places, values) = listed(tenant, users);
+            let sql = format!(
+                "UPDATE group_members SET member_type = 1 \
+                 WHERE tenant_id = $1 AND member_id IN ({places}) AND member_type = 0 AND EXISTS ( \
+                     SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.user_id = group_members.member_id \
+                         AND NOT u.deleted)"
+            );
+            execute(txn, &sql, values).await?;
+        }
+    }
+    Ok(())
+}
+
+fn by_tenant(states: &[UserState]) -> BTreeMap<Uuid, Vec<Uuid>> {
+    let mut tenants: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for state in states {
+        tenants.entry(state.tenant.uuid()).or_default().push(state.id.uuid());
+    }
+    tenants
+}
+
+/// The tenant as `$1` and the users behind it. The last is repeated up to a power of two: each length is a statement of its own,
+/// and connections remember many.
+fn listed(tenant: Uuid, users: &[Uuid]) -> (String, Vec<Value>) {
+    let length = users.len().next_power_of_two();
+    let places: Vec<String> = (2..length + 2).map(|place| format!("${place}")).collect();
+    let repeated = users.last().into_iter().cycle().take(length - users.len());
+    let values = std::iter::once(&tenant).chain(users).chain(repeated).copied().map(Value::from).collect();
+    (places.join(","), values)
+}
+
+/// What there is before a change is applied: most are known, since the gateway brings them before the log does.
+struct Before {
+    /// The tenant is gone.
+    purged: bool,
+    /// The user was deleted by an earlier version.
+    ended: bool,
+    /// This version or a later one was applied.
+    known: bool,
+    /// The user is a member of groups that did not know it.
+    parked: bool,
+}
+
+impl Before {
+    async fn of(txn: &Transaction, state: &UserState) -> Result<Self> {
+        let sql = "SELECT \
+                EXISTS (SELECT 1 FROM purged_tenants WHERE tenant_id = $1) AS purged, \
+                EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 AND deleted AND version < $3) AS ended, \
+                EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 AND version >= $3) AS known, \
+                EXISTS (SELECT 1 FROM group_members WHERE tenant_id = $1 AND member_id = $2 AND member_type = 0) AS parked";
+        let values = [state.tenant.uuid().into(), state.id.uuid().into(), state.version.into()];
+        let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
+        let row = txn.query_one_raw(statement).await?;
+        let row = row.ok_or_else(|| Error::internal("a SELECT of values answered without a row"))?;
+        let is = |name| row.try_get::<bool>("", name);
+        Ok(Self { purged: is("purged")?, ended: is("ended")?, known: is("known")?, parked: is("parked")? })
+    }
 }
 
 /// Whether the change ends a user or brings one back: it then has a transaction of its own, which begins with the user's lock. So
@@ -90,7 +178,7 @@ async fn is_tombstone<C: ConnectionTrait>(db: &C, state: &UserState) -> Result<b
 }
 
 /// Waits for whoever is adding this user to a group, who holds its row by a weaker lock. Other changes of users don't wait.
-async fn lock(txn: &DatabaseTransaction, state: &UserState) -> Result<()> {
+async fn lock(txn: &Transaction, state: &UserState) -> Result<()> {
     if txn.get_database_backend() == DbBackend::Postgres {
         let sql = "SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 FOR UPDATE";
         execute(txn, sql, [state.tenant.uuid().into(), state.id.uuid().into()]).await?;
@@ -101,7 +189,7 @@ async fn lock(txn: &DatabaseTransaction, state: &UserState) -> Result<()> {
 /// A user that was deleted and comes back is a member of nothing. Its rows went when it was deleted, but for one that was parked
 /// at that very moment: it goes now, and the log says so, for whoever follows it may have kept the membership.
 async fn leave_what_a_race_left(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     state: &UserState,
     at: Timestamp,
 ) -> Result<Option<Position>> {
@@ -112,7 +200,7 @@ async fn leave_what_a_race_left(
     let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
     let mut position = None;
     for row in txn.query_all_raw(statement).await? {
-        let group: uuid::Uuid = row.try_get("", "group_id")?;
+        let group: Uuid = row.try_get("", "group_id")?;
         let change = Change::MembersRemoved(vec![state.id.uuid()]);
         // The version of the group says that the group itself was changed: it was not.
         let event = Event { resource: group, version: 0, change, at };
@@ -122,7 +210,7 @@ async fn leave_what_a_race_left(
 }
 
 /// Whether the change was news.
-async fn upsert(txn: &DatabaseTransaction, state: &UserState) -> Result<bool> {
+async fn upsert(txn: &Transaction, state: &UserState) -> Result<bool> {
     let facts = state.facts.as_ref();
     let user_name = facts.map(|facts| facts.user_name.clone()).unwrap_or_default();
     let team_ids = facts.map(|facts| facts.team_ids.clone()).unwrap_or_default();
@@ -152,11 +240,7 @@ async fn upsert(txn: &DatabaseTransaction, state: &UserState) -> Result<bool> {
     Ok(execute(txn, sql, values).await? > 0)
 }
 
-async fn execute(
-    txn: &DatabaseTransaction,
-    sql: &str,
-    values: impl IntoIterator<Item = Value>,
-) -> Result<u64> {
+async fn execute(txn: &Transaction, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64> {
     let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
     Ok(txn.execute_raw(statement).await?.rows_affected())
 }

@@ -10,11 +10,12 @@ use super::{Store, log};
 /// Rows per transaction, so that others get their turn in between.
 const BATCH: u64 = 5000;
 
-/// What a tenant has, in an order in which half the work leaves nothing inconsistent behind: members before groups.
-const DELETES: [&str; 4] = [
+/// What a tenant has, in an order in which half the work leaves nothing inconsistent behind: members before groups, groups before their count.
+const DELETES: [&str; 5] = [
     "DELETE FROM group_members WHERE (tenant_id, group_id, member_id) IN \
         (SELECT tenant_id, group_id, member_id FROM group_members WHERE tenant_id = $1 LIMIT $2)",
     r#"DELETE FROM "groups" WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM "groups" WHERE tenant_id = $1 LIMIT $2)"#,
+    "DELETE FROM group_counts WHERE (tenant_id, shard) IN (SELECT tenant_id, shard FROM group_counts WHERE tenant_id = $1 LIMIT $2)",
     "DELETE FROM users WHERE (tenant_id, user_id) IN (SELECT tenant_id, user_id FROM users WHERE tenant_id = $1 LIMIT $2)",
     "DELETE FROM change_log WHERE (tenant_id, seq) IN (SELECT tenant_id, seq FROM change_log WHERE tenant_id = $1 LIMIT $2)",
 ];

@@ -157,7 +157,7 @@ fn the_revision_of_nothing_includes_what_was_seen() {
     testkit::db::run(testkit::db::Backend::Postgres, testkit::db::Service::Membership, |db| async move {
         let app = app(db.clone());
         let (group, id) = (app.group("Sales").await, app.user().await);
-        let open = db.read().begin().await.unwrap();
+        let open = db.migrator().begin().await.unwrap();
         open.execute_unprepared("SELECT pg_current_xact_id()").await.unwrap();
         let added: Position = app.add(&group, &[&id]).await.revision.parse().unwrap();
         let nothing: Position = app.add(&group, &[&id]).await.revision.parse().unwrap();

@@ -633,7 +633,7 @@ fn a_feed_that_is_held_back_is_lost_and_comes_back() {
         indexed.warm(app).await;
 
         let other = Database::connect(&fresh.config).await.unwrap();
-        let open = other.read().begin().await.unwrap();
+        let open = other.migrator().begin().await.unwrap();
         open.execute_unprepared("SELECT pg_current_xact_id()").await.unwrap();
         let revision = app.remove(&groups[0], &[&users[0]]).await.revision;
         // At once, where it was asked for.

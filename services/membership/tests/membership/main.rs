@@ -4,6 +4,7 @@
 mod batch;
 mod changelog;
 mod concurrency;
+mod counts;
 mod details;
 mod export;
 mod follower;

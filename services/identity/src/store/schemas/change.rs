@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use platform::clock::{Clock, Timestamp};
+use platform::db::Transaction;
 use platform::db::changelog::{self, Position};
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::{ErrorKind, Map};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::{Extension, Hold, extension, hold, live, of_tenant, read, state};
@@ -104,7 +105,7 @@ struct Put<'a> {
 }
 
 impl Put<'_> {
-    async fn run(&self, transaction: &DatabaseTransaction) -> Result<(Extension, Position)> {
+    async fn run(&self, transaction: &Transaction) -> Result<(Extension, Position)> {
         let (tenant, urn) = (self.author.tenant, &self.definition.schema.id);
         lock(transaction, tenant, self.stamp).await?;
         let rows = of_tenant(tenant).all(transaction).await?;
@@ -191,7 +192,7 @@ impl Put<'_> {
     /// Whether the extension has role and teams from now on, and whether that is new.
     async fn mark(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Transaction,
         rows: &[extensions::Model],
         urn_key: &str,
     ) -> Result<(bool, bool)> {
@@ -226,7 +227,7 @@ impl Put<'_> {
 }
 
 /// Everybody else who changes the tenant's schemas, and every writer of its users, waits until the transaction ends.
-async fn lock(transaction: &DatabaseTransaction, tenant: TenantId, stamp: Uuid) -> Result<()> {
+async fn lock(transaction: &Transaction, tenant: TenantId, stamp: Uuid) -> Result<()> {
     hold(transaction, tenant, Hold::Exclusive).await?;
     let state = schema_states::ActiveModel {
         tenant_id: Set(tenant.uuid()),
@@ -277,7 +278,7 @@ fn check_room(rows: &[extensions::Model], is_known: bool, is_live: bool) -> Resu
 }
 
 async fn update(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     urn_key: &str,
     after: extensions::ActiveModel,
@@ -302,7 +303,7 @@ fn told(row: &extensions::Model, role_and_teams: bool) -> Map {
 
 /// Notes in log and audit what was done to an extension, which is now so.
 async fn record(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     clock: &Clock,
     author: &Author,
     row: &extensions::Model,

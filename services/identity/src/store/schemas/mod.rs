@@ -10,12 +10,12 @@ mod change;
 use std::sync::Arc;
 
 use platform::clock::Timestamp;
+use platform::db::Transaction;
 use platform::ids::TenantId;
 use platform::{Error, Result};
 use scim::schema::Budget;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder,
-    Select, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, Select, Statement,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -70,11 +70,7 @@ impl Schemas {
     }
 
     /// The tenant's schema, which nobody changes until the transaction ends.
-    pub(super) async fn locked(
-        &self,
-        transaction: &DatabaseTransaction,
-        tenant: TenantId,
-    ) -> Result<Arc<Schema>> {
+    pub(super) async fn locked(&self, transaction: &Transaction, tenant: TenantId) -> Result<Arc<Schema>> {
         let mut state = state(tenant).one(transaction).await?;
         // Where nothing was defined yet, nothing is stored that the first extension could be about.
         if state.is_some() && hold(transaction, tenant, Hold::Shared).await? {
@@ -149,7 +145,7 @@ pub(super) enum Hold {
 ///
 /// By an advisory lock, since those are given out in the order of asking; row locks that are shared among writers who
 /// overlap would never let a change through.
-pub(super) async fn hold(transaction: &DatabaseTransaction, tenant: TenantId, how: Hold) -> Result<bool> {
+pub(super) async fn hold(transaction: &Transaction, tenant: TenantId, how: Hold) -> Result<bool> {
     if transaction.get_database_backend() != DbBackend::Postgres {
         return Ok(false);
     }
@@ -163,7 +159,7 @@ pub(super) async fn hold(transaction: &DatabaseTransaction, tenant: TenantId, ho
 }
 
 /// Removes all that a tenant defined.
-pub(super) async fn purge(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<()> {
+pub(super) async fn purge(transaction: &Transaction, tenant: TenantId) -> Result<()> {
     extensions::Entity::delete_many()
         .filter(extensions::Column::TenantId.eq(tenant.uuid()))
         .exec(transaction)
