@@ -102,16 +102,24 @@ pub(crate) async fn heal(txn: &Transaction, known: &[UserState]) -> Result<()> {
     for (tenant, users) in by_tenant(known) {
         for users in users.chunks(CHUNK) {
             let (places, values) = listed(tenant, users);
-            let sql = format!(
-                "UPDATE group_members SET member_type = 1 \
-                 WHERE tenant_id = $1 AND member_id IN ({places}) AND member_type = 0 AND EXISTS ( \
-                     SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.user_id = group_members.member_id \
-                         AND NOT u.deleted)"
-            );
+            let sql = heal_sql(&places);
             execute(txn, &sql, values).await?;
         }
     }
     Ok(())
+}
+
+/// `places` are those of the users. They are looked up by index first: by the condition on `member_type` alone, which no index has,
+/// SQLite would read all members of the tenant, with each change of a user.
+fn heal_sql(places: &str) -> String {
+    format!(
+        "UPDATE group_members SET member_type = 1 \
+         WHERE (tenant_id, group_id, member_id) IN ( \
+                 SELECT m.tenant_id, m.group_id, m.member_id FROM group_members m \
+                 WHERE m.tenant_id = $1 AND m.member_id IN ({places})) \
+             AND member_type = 0 AND EXISTS ( \
+                 SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.user_id = group_members.member_id AND NOT u.deleted)"
+    )
 }
 
 fn by_tenant(states: &[UserState]) -> BTreeMap<Uuid, Vec<Uuid>> {
@@ -144,15 +152,20 @@ struct Before {
     parked: bool,
 }
 
+/// The members are looked up by index first, as in [`heal_sql`].
+const BEFORE: &str = "SELECT \
+    EXISTS (SELECT 1 FROM purged_tenants WHERE tenant_id = $1) AS purged, \
+    EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 AND deleted AND version < $3) AS ended, \
+    EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 AND version >= $3) AS known, \
+    EXISTS ( \
+        SELECT 1 FROM group_members m JOIN group_members p \
+            ON p.tenant_id = m.tenant_id AND p.group_id = m.group_id AND p.member_id = m.member_id \
+        WHERE m.tenant_id = $1 AND m.member_id = $2 AND p.member_type = 0) AS parked";
+
 impl Before {
     async fn of(txn: &Transaction, state: &UserState) -> Result<Self> {
-        let sql = "SELECT \
-                EXISTS (SELECT 1 FROM purged_tenants WHERE tenant_id = $1) AS purged, \
-                EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 AND deleted AND version < $3) AS ended, \
-                EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND user_id = $2 AND version >= $3) AS known, \
-                EXISTS (SELECT 1 FROM group_members WHERE tenant_id = $1 AND member_id = $2 AND member_type = 0) AS parked";
         let values = [state.tenant.uuid().into(), state.id.uuid().into(), state.version.into()];
-        let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
+        let statement = Statement::from_sql_and_values(txn.get_database_backend(), BEFORE, values);
         let row = txn.query_one_raw(statement).await?;
         let row = row.ok_or_else(|| Error::internal("a SELECT of values answered without a row"))?;
         let is = |name| row.try_get::<bool>("", name);
@@ -243,4 +256,30 @@ async fn upsert(txn: &Transaction, state: &UserState) -> Result<bool> {
 async fn execute(txn: &Transaction, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64> {
     let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
     Ok(txn.execute_raw(statement).await?.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change of one user reads that user's memberships: not the tenant's, of which there may be millions.
+    #[test]
+    fn a_users_change_reads_no_others_memberships() {
+        testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Membership, |db| async move {
+            for sql in [BEFORE.to_owned(), heal_sql("$2,$3")] {
+                let explain = format!("EXPLAIN QUERY PLAN {sql}");
+                let rows = db
+                    .read()
+                    .query_all_raw(Statement::from_string(DbBackend::Sqlite, explain))
+                    .await
+                    .unwrap();
+                let steps = rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap());
+                let members: Vec<String> = steps.filter(|step| step.contains("member")).collect();
+                assert!(!members.is_empty());
+                for step in members {
+                    assert!(step.contains("member_id=?"), "{step} in {sql}");
+                }
+            }
+        });
+    }
 }
