@@ -1,9 +1,11 @@
 //! A server process that a test may stop and start again, with whatever signal; it cannot outlive the test (`keeper.rs`).
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -114,7 +116,13 @@ pub(crate) fn http_status(address: SocketAddr, path: &str) -> Option<u16> {
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// A port that is free now.
+/// A port that is free now, and was given to nobody else here: another cluster of this process may not have bound its own yet.
 pub(crate) fn free_address() -> Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr().context("a listener has an address")
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr().context("a listener has an address")?;
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+            return Ok(address);
+        }
+    }
 }
