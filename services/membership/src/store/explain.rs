@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::entity::{InTenant, group};
-use super::queries::UP;
+use super::queries::up;
 use super::{CHUNK, Store};
 use crate::domain::paths::{self, Paths};
 
@@ -46,19 +46,10 @@ impl Store {
     /// The database's.
     pub async fn explain(&self, tenant: TenantId, user: Uuid, group: Uuid, most: usize) -> Result<Explained> {
         let _turn = self.fair.turn(tenant).await?;
-        // The members twice, once for the index by member, and in this order, which CROSS JOIN keeps SQLite to: left to itself it
-        // reads all members of the tenant.
-        let sql = format!(
-            "{UP} SELECT m.member_id AS member, m.group_id AS container, e.added_at, e.request_id \
-             FROM (SELECT $2 AS member_id UNION SELECT group_id FROM up) AS below \
-             CROSS JOIN group_members m CROSS JOIN group_members e \
-             WHERE m.tenant_id = $1 AND m.member_id = below.member_id \
-                 AND e.tenant_id = m.tenant_id AND e.group_id = m.group_id AND e.member_id = m.member_id LIMIT $3"
-        );
         // The type of a parameter that is selected has to be said.
         let sql = match self.db.backend() {
-            sea_orm::DbBackend::Postgres => sql.replace("(SELECT $2 AS", "(SELECT $2::uuid AS"),
-            _ => sql,
+            sea_orm::DbBackend::Postgres => edges_sql().replace("(SELECT $2 AS", "(SELECT $2::uuid AS"),
+            _ => edges_sql(),
         };
         let limit = i64::try_from(MOST_EDGES + 1).unwrap_or(i64::MAX);
         let values = [tenant.uuid().into(), user.into(), limit.into()];
@@ -88,5 +79,31 @@ impl Store {
         let mut paths: Vec<Vec<Edge>> = paths.into_iter().map(chain).collect();
         paths.retain(|path| path.iter().all(|edge| names.contains_key(&edge.container)));
         Ok(Explained { paths, truncated: truncated || cut_off, names })
+    }
+}
+
+/// The members twice, once for the index by member, and in this order, which CROSS JOIN keeps SQLite to: left to itself it reads all
+/// members of the tenant.
+fn edges_sql() -> String {
+    let up = up("= $2");
+    format!(
+        "{up} SELECT m.member_id AS member, m.group_id AS container, e.added_at, e.request_id \
+         FROM (SELECT $2 AS member_id UNION SELECT group_id FROM up) AS below \
+         CROSS JOIN group_members m CROSS JOIN group_members e \
+         WHERE m.tenant_id = $1 AND m.member_id = below.member_id \
+             AND e.tenant_id = m.tenant_id AND e.group_id = m.group_id AND e.member_id = m.member_id LIMIT $3"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_within_the_tenant;
+    use super::*;
+
+    #[test]
+    fn only_memberships_above_the_user_are_read() {
+        testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Membership, |db| async move {
+            plan_within_the_tenant(&db, &edges_sql()).await;
+        });
     }
 }

@@ -132,3 +132,18 @@ fn or_taken(error: DbErr) -> Error {
     let detail = "displayName is taken: another group of this tenant has it, in this or another case";
     Error::new(ErrorKind::Uniqueness, detail).with_attribute("displayName")
 }
+
+/// How SQLite carries a statement out, step by step, none of which reads all that the tenant has of something.
+#[cfg(test)]
+async fn plan_within_the_tenant(db: &Database, sql: &str) -> Vec<String> {
+    use sea_orm::{ConnectionTrait, Statement};
+
+    let explain = Statement::from_string(db.backend(), format!("EXPLAIN QUERY PLAN {sql}"));
+    let rows = db.read().query_all_raw(explain).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+    for step in &steps {
+        let reads_all = step.ends_with("(tenant_id=?)") && !step.contains("purged_tenants");
+        assert!(!reads_all, "{step} in {sql}");
+    }
+    steps
+}

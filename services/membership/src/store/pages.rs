@@ -143,8 +143,8 @@ impl Store {
             }
             let sql = format!(
                 r#"SELECT m.member_id, m.group_id FROM group_members m
-                   JOIN "groups" g ON g.tenant_id = $1 AND g.id = m.group_id
-                   WHERE m.tenant_id = $1 AND m.member_id IN ({})"#,
+                   CROSS JOIN "groups" g
+                   WHERE m.tenant_id = $1 AND m.member_id IN ({}) AND g.tenant_id = $1 AND g.id = m.group_id"#,
                 places.join(",")
             );
             for row in self.db.read().query_all_raw(self.statement(sql, values)).await? {

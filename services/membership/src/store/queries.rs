@@ -77,12 +77,77 @@ pub struct MemberEntry {
     pub display: Option<String>,
 }
 
-/// The groups above a member, each once.
-pub(super) const UP: &str = r#"WITH RECURSIVE up(group_id) AS (
-    SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id = $2
-    UNION
-    SELECT m.group_id FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
-)"#;
+/// The groups above the members of whose ids `are` is true (`= $2`), each once: `up`. CROSS JOIN, here and in what follows it, keeps
+/// SQLite to the order that is written; left to itself it reads all members of the tenant for each step.
+pub(super) fn up(are: &str) -> String {
+    format!(
+        "WITH RECURSIVE up(group_id) AS ( \
+             SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id {are} \
+             UNION \
+             SELECT m.group_id FROM up CROSS JOIN group_members m \
+             WHERE m.tenant_id = $1 AND m.member_id = up.group_id)"
+    )
+}
+
+/// Whether a member (`$2`) is in a group (`$3`).
+fn member_sql(depth: Depth) -> String {
+    match depth {
+        Depth::Direct => "SELECT EXISTS (SELECT 1 FROM group_members m \
+             WHERE m.tenant_id = $1 AND m.member_id = $2 AND m.group_id = $3) AS member"
+            .to_owned(),
+        Depth::Transitive => {
+            let up = up("= $2");
+            format!("{up} SELECT EXISTS (SELECT 1 FROM up WHERE up.group_id = $3) AS member")
+        }
+    }
+}
+
+/// A page of the groups of a member (`$2`) behind an id (`$3`).
+fn groups_sql(depth: Depth) -> String {
+    // The page is cut before names are looked up: it is as large as it is, whatever the planner expects.
+    let page = "WHERE group_id > $3 ORDER BY group_id LIMIT $4";
+    let (with, from) = match depth {
+        Depth::Direct => (
+            String::new(),
+            "(SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id = $2) AS own",
+        ),
+        Depth::Transitive => (up("= $2"), "up"),
+    };
+    format!(
+        r#"{with} SELECT g.id, g.display_name, g.external_id, EXISTS (SELECT 1 FROM group_members d
+               WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = $2) AS direct
+           FROM (SELECT group_id FROM {from} {page}) AS page
+           CROSS JOIN "groups" g WHERE g.tenant_id = $1 AND g.id = page.group_id
+           ORDER BY g.id"#
+    )
+}
+
+/// The memberships of groups above these members, and the names of those groups.
+fn above_sql(places: &str) -> [String; 2] {
+    let up = up(&format!("IN ({places})"));
+    [
+        format!(
+            "{up} SELECT m.member_id AS member, m.group_id AS container FROM up CROSS JOIN group_members m \
+             WHERE m.tenant_id = $1 AND m.member_id = up.group_id"
+        ),
+        format!(
+            r#"{up} SELECT g.id, g.display_name FROM up CROSS JOIN "groups" g
+               WHERE g.tenant_id = $1 AND g.id = up.group_id"#
+        ),
+    ]
+}
+
+/// At most `$3` users in a group (`$2`) and in those nested in it.
+const USERS_BELOW: &str = r#"WITH RECURSIVE down(group_id) AS (
+        SELECT g.id FROM "groups" g WHERE g.tenant_id = $1 AND g.id = $2
+        UNION
+        SELECT m.member_id FROM down CROSS JOIN group_members m
+        WHERE m.tenant_id = $1 AND m.group_id = down.group_id AND m.member_type = 2
+    )
+    SELECT DISTINCT m.member_id AS user_id FROM down CROSS JOIN group_members m CROSS JOIN users u
+    WHERE m.tenant_id = $1 AND m.group_id = down.group_id
+        AND u.tenant_id = $1 AND u.user_id = m.member_id AND NOT u.deleted
+    LIMIT $3"#;
 
 impl Store {
     /// The user of that name.
@@ -160,16 +225,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn is_member(&self, tenant: TenantId, user: Uuid, group: Uuid, depth: Depth) -> Result<bool> {
-        let sql = match depth {
-            Depth::Direct => "SELECT EXISTS (SELECT 1 FROM group_members m \
-                 WHERE m.tenant_id = $1 AND m.member_id = $2 AND m.group_id = $3) AS member"
-                .to_owned(),
-            Depth::Transitive => {
-                format!("{UP} SELECT EXISTS (SELECT 1 FROM up WHERE up.group_id = $3) AS member")
-            }
-        };
         let values = [tenant.uuid().into(), user.into(), group.into()];
-        let row = self.db.read().query_one_raw(self.statement(sql, values)).await?;
+        let row = self.db.read().query_one_raw(self.statement(member_sql(depth), values)).await?;
         let row = row.ok_or_else(|| Error::internal("SELECT EXISTS returned no row"))?;
         Ok(row.try_get("", "member")?)
     }
@@ -186,25 +243,11 @@ impl Store {
         after: Uuid,
         limit: u64,
     ) -> Result<Vec<GroupEntry>> {
-        // The page is cut before names are looked up: it is as large as it is, whatever the planner expects.
-        let page = "WHERE group_id > $3 ORDER BY group_id LIMIT $4";
-        let (with, from) = match depth {
-            Depth::Direct => (
-                "",
-                "(SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id = $2) AS own",
-            ),
-            Depth::Transitive => (UP, "up"),
-        };
-        let sql = format!(
-            r#"{with} SELECT g.id, g.display_name, g.external_id, EXISTS (SELECT 1 FROM group_members d
-                   WHERE d.tenant_id = $1 AND d.group_id = g.id AND d.member_id = $2) AS direct
-               FROM (SELECT group_id FROM {from} {page}) AS page
-               JOIN "groups" g ON g.tenant_id = $1 AND g.id = page.group_id
-               ORDER BY g.id"#
-        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values = [tenant.uuid().into(), user.into(), after.into(), limit.into()];
-        Ok(GroupEntry::find_by_statement(self.statement(sql, values)).all(self.db.read()).await?)
+        Ok(GroupEntry::find_by_statement(self.statement(groups_sql(depth), values))
+            .all(self.db.read())
+            .await?)
     }
 
     /// The groups of several users, active or not: ordered by user, direct ones first, then by id.
@@ -229,20 +272,7 @@ impl Store {
             "SELECT m.member_id AS member, m.group_id AS container FROM group_members m \
              WHERE m.tenant_id = $1 AND m.member_id IN ({places})"
         );
-        let up = format!(
-            r#"WITH RECURSIVE up(group_id) AS (
-                SELECT m.group_id FROM group_members m WHERE m.tenant_id = $1 AND m.member_id IN ({places})
-                UNION
-                SELECT m.group_id FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id
-            )"#
-        );
-        let nested = format!(
-            "{up} SELECT m.member_id AS member, m.group_id AS container \
-             FROM up JOIN group_members m ON m.tenant_id = $1 AND m.member_id = up.group_id"
-        );
-        let names = format!(
-            r#"{up} SELECT g.id, g.display_name FROM up JOIN "groups" g ON g.tenant_id = $1 AND g.id = up.group_id"#
-        );
+        let [nested, names] = above_sql(&places);
         let read = self.db.read();
         let direct = Membership::find_by_statement(self.statement(direct, values.clone())).all(read).await?;
         let nested = Membership::find_by_statement(self.statement(nested, values.clone())).all(read).await?;
@@ -267,19 +297,9 @@ impl Store {
     /// The database's.
     pub async fn users_of_group(&self, tenant: TenantId, group: Uuid, limit: usize) -> Result<Vec<Uuid>> {
         let _turn = self.fair.turn(tenant).await?;
-        let sql = r#"WITH RECURSIVE down(group_id) AS (
-                SELECT g.id FROM "groups" g WHERE g.tenant_id = $1 AND g.id = $2
-                UNION
-                SELECT m.member_id FROM down
-                JOIN group_members m ON m.tenant_id = $1 AND m.group_id = down.group_id AND m.member_type = 2
-            )
-            SELECT DISTINCT m.member_id AS user_id FROM down
-            JOIN group_members m ON m.tenant_id = $1 AND m.group_id = down.group_id
-            JOIN users u ON u.tenant_id = $1 AND u.user_id = m.member_id AND NOT u.deleted
-            LIMIT $3"#;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values = [tenant.uuid().into(), group.into(), limit.into()];
-        let rows = self.db.read().query_all_raw(self.statement(sql.to_owned(), values)).await?;
+        let rows = self.db.read().query_all_raw(self.statement(USERS_BELOW.to_owned(), values)).await?;
         let mut users = Vec::with_capacity(rows.len());
         for row in &rows {
             users.push(row.try_get("", "user_id")?);
@@ -321,4 +341,25 @@ impl Store {
 fn ambiguous(noun: &str, what: &str) -> Error {
     let detail = format!("several {noun}s of this tenant have this {what}: name the one you mean by its id");
     Error::new(ErrorKind::Conflict, detail).with_attribute(noun)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_within_the_tenant;
+    use super::*;
+
+    /// What a question reads depends on whom it is about, not on how large the tenant is.
+    #[test]
+    fn questions_do_not_read_the_whole_tenant() {
+        testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Membership, |db| async move {
+            let mut questions = vec![USERS_BELOW.to_owned()];
+            for depth in [Depth::Direct, Depth::Transitive] {
+                questions.extend([member_sql(depth), groups_sql(depth)]);
+            }
+            questions.extend(above_sql("$2,$3"));
+            for question in questions {
+                plan_within_the_tenant(&db, &question).await;
+            }
+        });
+    }
 }

@@ -48,6 +48,15 @@ struct Source {
     exhausted: bool,
 }
 
+/// The groups below a group (`$2`). CROSS JOIN keeps SQLite to this order ([`super::queries::up`]).
+const DOWN: &str = "WITH RECURSIVE down(group_id) AS ( \
+        SELECT m.member_id FROM group_members m \
+        WHERE m.tenant_id = $1 AND m.group_id = $2 AND m.member_type = 2 \
+        UNION \
+        SELECT m.member_id FROM down CROSS JOIN group_members m \
+        WHERE m.tenant_id = $1 AND m.group_id = down.group_id AND m.member_type = 2 \
+    ) SELECT group_id FROM down";
+
 impl Store {
     /// Starts a walk behind `after`; the nil UUID is the beginning.
     ///
@@ -109,14 +118,7 @@ impl Store {
 
     /// The groups below a group, each once, in no order; in a cycle the group itself too.
     async fn nested_groups(&self, tenant: TenantId, group: Uuid) -> Result<Vec<Uuid>> {
-        let sql = "WITH RECURSIVE down(group_id) AS ( \
-                SELECT m.member_id FROM group_members m \
-                WHERE m.tenant_id = $1 AND m.group_id = $2 AND m.member_type = 2 \
-                UNION \
-                SELECT m.member_id FROM down \
-                JOIN group_members m ON m.tenant_id = $1 AND m.group_id = down.group_id AND m.member_type = 2 \
-            ) SELECT group_id FROM down";
-        let statement = self.statement(sql.to_owned(), [tenant.uuid().into(), group.into()]);
+        let statement = self.statement(DOWN.to_owned(), [tenant.uuid().into(), group.into()]);
         let rows = self.db.read().query_all_raw(statement).await?;
         let mut groups = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -181,5 +183,18 @@ impl MemberWalk {
             self.next.push(Reverse((id, index)));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_within_the_tenant;
+    use super::*;
+
+    #[test]
+    fn only_groups_below_are_read() {
+        testkit::db::run(testkit::db::Backend::Sqlite, testkit::db::Service::Membership, |db| async move {
+            plan_within_the_tenant(&db, DOWN).await;
+        });
     }
 }
