@@ -36,12 +36,12 @@ impl Error {
 
     pub(crate) fn rate_limited(retry_after_s: u64) -> Self {
         let detail = format!("too many requests of this tenant: try again in {retry_after_s} s");
-        Self { retry_after_s: Some(retry_after_s), ..Self::new(ErrorKind::RateLimited, detail) }
+        Self::new(ErrorKind::RateLimited, detail).retry_after(retry_after_s)
     }
 
     /// Worth another try after this long, which goes into the header.
-    pub(crate) fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after_s: Some(seconds.into()), ..self }
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
     }
 
     /// A service answered something its contract rules out.

@@ -364,7 +364,7 @@ impl Sessions {
     fn tell_others(&self, shared: SharedCache, secret: &str, ticket: Ticket, answer: &ResolveResponse) {
         let now = self.clock.now();
         let good_until = good_until(answer, now.plus(self.ttl));
-        let ttl = Duration::from_micros(u64::try_from(good_until.micros() - now.micros()).unwrap_or(0));
+        let ttl = good_until.since(now);
         if ttl.is_zero() {
             return;
         }

@@ -12,10 +12,8 @@ use testkit::server::Tenant;
 /// Creates a user.
 async fn provision(tenant: &Tenant, name: &str) {
     let body = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name});
-    let request = testkit::http_client().post(format!("{}/Users", tenant.base_url));
-    let request = request.bearer_auth(&tenant.token).header("content-type", "application/scim+json");
-    let answer = request.body(body.to_string()).send().await.unwrap();
-    assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+    let answer = tenant.client().post("/Users", &body).await.unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text);
 }
 
 /// For how many days the certificate of a process is still valid.

@@ -39,6 +39,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// How long after `earlier` it is; zero when it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
     /// RFC 3339 with milliseconds and `Z`, as SCIM's `meta` shows it: `2026-11-22T00:36:35.123Z`.
     pub fn to_rfc3339(self) -> String {
         let whole_milliseconds = i128::from(self.0.div_euclid(1000)) * 1_000_000;

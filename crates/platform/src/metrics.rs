@@ -73,6 +73,10 @@ pub fn metrics() -> &'static Metrics {
     METRICS.get_or_init(Metrics::new)
 }
 
+fn key_values(labels: &[(&'static str, String)]) -> Vec<KeyValue> {
+    labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect()
+}
+
 impl Metrics {
     fn new() -> Self {
         let registry = prometheus::Registry::new();
@@ -137,8 +141,7 @@ impl Metrics {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         let Some(instruments) = &self.instruments else { return };
-        let labels: Vec<KeyValue> =
-            labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+        let labels = key_values(labels);
         instruments
             .meter
             .u64_observable_gauge(name)
@@ -156,8 +159,7 @@ impl Metrics {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         let Some(instruments) = &self.instruments else { return };
-        let labels: Vec<KeyValue> =
-            labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+        let labels = key_values(labels);
         instruments
             .meter
             .u64_observable_counter(name)
@@ -171,15 +173,17 @@ impl Metrics {
         &self,
         name: &'static str,
         description: &'static str,
+        labels: &[(&'static str, String)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
         let Some(instruments) = &self.instruments else { return };
+        let labels = key_values(labels);
         instruments
             .meter
             .f64_observable_gauge(name)
             .with_unit("s")
             .with_description(description)
-            .with_callback(move |observer| observer.observe(read(), &[]))
+            .with_callback(move |observer| observer.observe(read(), &labels))
             .build();
     }
 
@@ -187,21 +191,12 @@ impl Metrics {
     pub fn housekeeping(&self, task: &'static str) -> Housekeeping {
         let last = Arc::new(Mutex::new(Instant::now()));
         let observed = last.clone();
-        if let Some(instruments) = &self.instruments {
-            let labels = [KeyValue::new("task", task)];
-            instruments
-                .meter
-                .f64_observable_gauge("rollcall.housekeeping.silence")
-                .with_unit("s")
-                .with_description(
-                    "Since when the removal of what is past its time has not gone well, by task.",
-                )
-                .with_callback(move |observer| {
-                    let last = *observed.lock().unwrap_or_else(PoisonError::into_inner);
-                    observer.observe(last.elapsed().as_secs_f64(), &labels);
-                })
-                .build();
-        }
+        self.observe_seconds(
+            "rollcall.housekeeping.silence",
+            "Since when the removal of what is past its time has not gone well, by task.",
+            &[("task", task.to_owned())],
+            move || observed.lock().unwrap_or_else(PoisonError::into_inner).elapsed().as_secs_f64(),
+        );
         Housekeeping { last }
     }
 

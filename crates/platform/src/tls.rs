@@ -6,7 +6,7 @@
 //! good before stays in use. Connections that are open already stay as they are, until the server closes them for their age.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Who connects to us has so long to show a certificate.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// So many may be doing that at once; others wait to be accepted. Nobody has shown who he is by then.
+const MOST_HANDSHAKES: usize = 1024;
 /// When no connection can be taken, mostly because too many files are open.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The only protocol that gRPC is spoken over.
@@ -59,8 +61,6 @@ struct Shared {
     /// Stands before the keys in errors.
     section: String,
     current: RwLock<Arc<Loaded>>,
-    /// What was refused last, so that the log says so once.
-    refused: Mutex<Option<[u8; 32]>>,
 }
 
 /// What was found good.
@@ -101,7 +101,6 @@ impl Tls {
             config: config.clone(),
             section: section.to_owned(),
             current: RwLock::new(Arc::new(loaded)),
-            refused: Mutex::default(),
         };
         Ok(Some(Self { shared: Arc::new(shared) }))
     }
@@ -129,9 +128,12 @@ impl Tls {
         metrics::metrics().observe_seconds(
             "rollcall.tls.certificate.expiry",
             "How long the certificate that this process shows is still valid; negative when it has expired.",
+            &[],
             move || observed.valid_for(&clock),
         );
         let mut every = tokio::time::interval(every);
+        // What was refused last, so that the log says so once.
+        let mut refused: Option<String> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -139,33 +141,28 @@ impl Tls {
             }
             let tls = self.clone();
             // Files may be slow.
-            let looked = tokio::task::spawn_blocking(move || tls.look()).await;
-            if let Err(error) = looked {
-                tracing::error!(%error, "looking at the certificates failed: {error}");
-            }
-        }
-    }
-
-    /// One look at the files, told in log and metrics.
-    fn look(&self) {
-        let error = match self.reload() {
-            Ok(changed) => {
-                if changed {
-                    let path = self.shared.config.cert_file.display();
-                    tracing::info!("new certificates are in use: {path} and what belongs to it");
+            let error = match tokio::task::spawn_blocking(move || tls.reload()).await {
+                Ok(Ok(changed)) => {
+                    if changed {
+                        let path = self.shared.config.cert_file.display();
+                        tracing::info!("new certificates are in use: {path} and what belongs to it");
+                    }
+                    refused = None;
+                    continue;
                 }
-                *self.shared.refused() = None;
-                return;
+                Ok(Err(error)) => error,
+                Err(error) => {
+                    tracing::error!(%error, "looking at the certificates failed: {error}");
+                    continue;
+                }
+            };
+            // Each time, so that an alert lasts for as long as they are bad.
+            metrics::metrics().tls_reload_failed(1);
+            let text = error.to_string();
+            if refused.as_ref() != Some(&text) {
+                tracing::error!(%error, "the certificates changed and cannot be used; those from before stay in use: {error}");
+                refused = Some(text);
             }
-            Err(error) => error,
-        };
-        // Each time, so that an alert lasts for as long as they are bad.
-        metrics::metrics().tls_reload_failed(1);
-        let fingerprint = Some(Sha256::digest(error.to_string()).into());
-        let mut refused = self.shared.refused();
-        if *refused != fingerprint {
-            tracing::error!(%error, "the certificates changed and cannot be used; those from before stay in use: {error}");
-            *refused = fingerprint;
         }
     }
 
@@ -190,7 +187,7 @@ impl Tls {
         futures::stream::unfold(begin, |(tls, listener, mut handshakes)| async move {
             loop {
                 let shaken = tokio::select! {
-                    accepted = listener.accept() => {
+                    accepted = listener.accept(), if handshakes.len() < MOST_HANDSHAKES => {
                         match accepted {
                             Ok((stream, _)) => {
                                 handshakes.spawn(tls.clone().accept(stream));
@@ -236,12 +233,6 @@ impl Tls {
     }
 }
 
-impl Shared {
-    fn refused(&self) -> std::sync::MutexGuard<'_, Option<[u8; 32]>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Files {
     fn read(config: &Config, section: &str) -> Result<Self> {
         let read = |path: &Path, key: &str| {
@@ -269,20 +260,9 @@ impl Files {
         let wrong = |key: &str, path: &Path, why: &dyn std::fmt::Display| {
             Error::invalid_value(format!("{section}.{key}: the file {} {why}", path.display()))
         };
-        let certificates =
-            |key: &str, path: &Path, pem: &[u8]| certificates(pem).map_err(|why| wrong(key, path, &why));
-        let mut authorities = RootCertStore::empty();
-        for authority in certificates("ca_file", &config.ca_file, &self.ca)? {
-            authorities.add(authority).map_err(|error| {
-                wrong(
-                    "ca_file",
-                    &config.ca_file,
-                    &format_args!("is not a certificate of an authority: {error}"),
-                )
-            })?;
-        }
+        let authorities = authorities(&self.ca).map_err(|why| wrong("ca_file", &config.ca_file, &why))?;
         let authorities = Arc::new(authorities);
-        let chain = certificates("cert_file", &config.cert_file, &self.cert)?;
+        let chain = certificates(&self.cert).map_err(|why| wrong("cert_file", &config.cert_file, &why))?;
         let expires = expires(&chain[0]).map_err(|why| wrong("cert_file", &config.cert_file, &why))?;
         let key = private_key(&self.key).map_err(|why| wrong("key_file", &config.key_file, &why))?;
 
@@ -330,6 +310,16 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
         );
     }
     Ok(found)
+}
+
+/// The authorities in a PEM file, at least one; or what is wrong with it.
+pub(crate) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut authorities = RootCertStore::empty();
+    for authority in certificates(pem)? {
+        let added = authorities.add(authority);
+        added.map_err(|error| format!("is not a certificate of an authority: {error}"))?;
+    }
+    Ok(authorities)
 }
 
 /// The private key in a PEM file. What is wrong with one is not told: that would quote it.

@@ -1,15 +1,11 @@
 //! Calls between processes over mutual TLS, over real sockets: who is heard, and certificates that change under way.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::jwk::JwkSet;
 use platform::Result;
-use platform::auth::{KeySource, Verifier};
 use platform::clock::Clock;
 use platform::server::{self, serve_with};
 use platform::tls::{Config, Tls};
@@ -58,12 +54,13 @@ fn load(files: &Mounted) -> Tls {
     Tls::load(&config(files), "grpc.tls").unwrap().unwrap()
 }
 
-struct NoKeys;
-
-impl KeySource for NoKeys {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
-        Box::pin(async { Ok(JwkSet { keys: Vec::new() }) })
-    }
+/// A server that shows a certificate of the authority, the files of which are mounted.
+async fn served(authority: &Authority) -> (Pem, Mounted, Tls, Server) {
+    let pem = issue(authority, "localhost");
+    let files = mount(&pem);
+    let tls = load(&files);
+    let server = Server::start(tls.clone()).await;
+    (pem, files, tls, server)
 }
 
 /// A server that answers only for its health, until it is dropped.
@@ -80,7 +77,7 @@ impl Server {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let options = server::Options { tls: Some(tls), ..server::Options::default() };
-        let verifier = Verifier::new(NoKeys, Clock::system());
+        let verifier = testkit::tokens::verifier();
         tokio::spawn(async move { serve_with(listener, routes, verifier, &options, stopped).await.unwrap() });
         Self { address, _stop: stop.drop_guard() }
     }
@@ -177,10 +174,8 @@ async fn new_certificates_and_a_new_authority_are_used_without_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_files_are_refused_and_those_from_before_stay_in_use() {
     let authority = authority();
-    let (good, other) = (issue(&authority, "localhost"), issue(&authority, "localhost"));
-    let files = mount(&good);
-    let tls = load(&files);
-    let server = Server::start(tls.clone()).await;
+    let other = issue(&authority, "localhost");
+    let (good, files, tls, server) = served(&authority).await;
     let half = |text: &str| text[..text.len() / 2].to_owned();
     for (key, broken) in [
         ("key_file", Pem { key: half(&other.key), ..other.clone() }),
@@ -215,10 +210,8 @@ async fn broken_files_are_refused_and_those_from_before_stay_in_use() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_followed_and_what_comes_of_it_is_in_the_metrics() {
     let authority = authority();
-    let (first, second) = (issue(&authority, "localhost"), issue(&authority, "localhost"));
-    let files = mount(&first);
-    let tls = load(&files);
-    let server = Server::start(tls.clone()).await;
+    let second = issue(&authority, "localhost");
+    let (first, files, tls, server) = served(&authority).await;
     let stop = CancellationToken::new();
     let following =
         tokio::spawn(tls.clone().follow(Duration::from_millis(10), Clock::system(), stop.clone()));

@@ -1,17 +1,12 @@
 //! Calls over real sockets to several replicas: spread, gone around, repeated only where that does no harm.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, these are their helpers")]
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::jwk::JwkSet;
 use platform::Result;
-use platform::auth::{KeySource, Verifier};
-use platform::clock::Clock;
 use platform::server::{self, Health, serve_with};
 use platform::transport::{self, Transport};
 use proto::token::v1::keys_client::KeysClient;
@@ -60,14 +55,6 @@ impl Keys for Service {
     }
 }
 
-struct NoKeys;
-
-impl KeySource for NoKeys {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<JwkSet>> + Send + '_>> {
-        Box::pin(async { Ok(JwkSet { keys: Vec::new() }) })
-    }
-}
-
 /// A running server.
 struct Replica {
     address: SocketAddr,
@@ -87,7 +74,7 @@ impl Replica {
         let routes = Routes::new(KeysServer::new(service.clone()));
         let (routes, health) =
             server::with_changing_health(routes, &["rollcall.token.v1.Keys"]).await.unwrap();
-        let verifier = Verifier::new(NoKeys, Clock::system());
+        let verifier = testkit::tokens::verifier();
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -71,11 +71,7 @@ impl Replicated {
     /// The replica's.
     pub async fn pause(&self) -> Result<()> {
         self.replica.execute_unprepared("SELECT pg_wal_replay_pause()").await?;
-        let until = Instant::now() + PATIENCE;
-        while !is_so(&self.replica, "pg_get_wal_replay_pause_state() = 'paused'").await? {
-            ensure!(Instant::now() < until, "replaying is not paused");
-        }
-        Ok(())
+        self.wait_until("pg_get_wal_replay_pause_state() = 'paused'").await
     }
 
     /// The replica catches up again.

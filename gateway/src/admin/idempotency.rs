@@ -85,7 +85,7 @@ async fn first_or_again(
             let detail = format!(
                 "the request with this Idempotency-Key is under way, or it is not known what became of it: try again in {seconds} s"
             );
-            return Err(Error::new(ErrorKind::Conflict, detail).retry_after(seconds).into());
+            return Err(Error::new(ErrorKind::Conflict, detail).retry_after(seconds.into()).into());
         }
         Standing::Misused => {
             let detail = "this Idempotency-Key was used for another request: use a new one";

@@ -119,11 +119,12 @@ impl Queue {
         metrics::metrics().observe_seconds(
             "rollcall.provisioning_log.lag",
             "How long the oldest exchange has waited that is not yet in the provisioning log; 0: there is none.",
+            &[],
             move || queue.lag(clock.now()).as_secs_f64(),
         );
     }
 
-    fn not_written(&self) -> usize {
+    pub(super) fn not_written(&self) -> usize {
         let waiting = self.waiting();
         waiting.len() + waiting.in_hand
     }
@@ -133,8 +134,7 @@ impl Queue {
         let fronts = [waiting.notable.front(), waiting.plain.front()];
         let oldest = fronts.into_iter().flatten().map(|(exchange, _)| exchange.at_us);
         let since = oldest.chain(waiting.in_hand_since).min();
-        let waited = since.map_or(0, |since| now.micros().saturating_sub(since));
-        Duration::from_micros(u64::try_from(waited).unwrap_or(0))
+        since.map_or(Duration::ZERO, |since| now.since(Timestamp::from_micros(since)))
     }
 
     /// How many wait.

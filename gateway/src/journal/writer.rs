@@ -89,7 +89,7 @@ impl Writer {
                     return;
                 }
                 Err(error) => {
-                    let waiting = self.queue.len() + count;
+                    let waiting = self.queue.not_written();
                     if !is_away {
                         tracing::warn!(%error, cause = ?error.cause, waiting, "the provisioning log cannot be written, it is kept in memory meanwhile: {error}");
                     }

@@ -34,12 +34,7 @@ pub(crate) async fn create(
     let of = app.schemas.user(&caller).await?;
     let projection = params.projection(&of)?;
     let done = write::run(&app, &caller, Kind::User, Write::Create { body }).await?;
-    let reply = Reply::new(done.status).wrote(&done);
-    let stored = promised(done.resource, "CreateUser answered without the user")?;
-    // Nobody can have made it a member yet: its id is new.
-    let user = User::new(&stored, None);
-    let body = user.shown(&of, &caller, &projection)?;
-    Ok(reply.about(&stored, &of, &caller.base, &user.tag).json(&body))
+    written(&app, &caller, &of, &projection, done).await
 }
 
 pub(crate) async fn get(
@@ -62,8 +57,7 @@ pub(crate) async fn get(
         let reply = Reply::new(StatusCode::NOT_MODIFIED);
         return Ok(reply.about(&stored, &of, &caller.base, &user.tag).empty());
     }
-    let body = user.shown(&of, &caller, &projection)?;
-    Ok(Reply::new(StatusCode::OK).about(&stored, &of, &caller.base, &user.tag).json(&body))
+    shown(Reply::new(StatusCode::OK), &user, &of, &caller, &projection)
 }
 
 pub(crate) async fn list(State(app): State<App>, caller: Caller, params: Params) -> Result<Response> {
@@ -169,9 +163,12 @@ pub(crate) async fn written(
     done: Written,
 ) -> Result<Response> {
     let reply = Reply::new(done.status).wrote(&done);
+    let is_new = done.status == StatusCode::CREATED;
     let stored = promised(done.resource, "a write was answered without the user")?;
+    // Nobody can have made it a member yet whose id is new.
+    let asked = if is_new { &[] } else { std::slice::from_ref(&stored) };
     // The write is done, so membership being away must not make it look failed.
-    let groups = match groups_of(app, caller, projection, std::slice::from_ref(&stored)).await {
+    let groups = match groups_of(app, caller, projection, asked).await {
         Ok(mut groups) => groups.remove(&stored.id),
         Err(error) => {
             tracing::warn!(
@@ -182,9 +179,18 @@ pub(crate) async fn written(
             None
         }
     };
-    let user = User::new(&stored, groups);
+    shown(reply, &User::new(&stored, groups), of, caller, projection)
+}
+
+fn shown(
+    reply: Reply,
+    user: &User<'_>,
+    of: &ResourceType,
+    caller: &Caller,
+    projection: &Projection,
+) -> Result<Response> {
     let body = user.shown(of, caller, projection)?;
-    Ok(reply.about(&stored, of, &caller.base, &user.tag).json(&body))
+    Ok(reply.about(user.stored, of, &caller.base, &user.tag).json(&body))
 }
 
 /// The groups of a page of users, by user id; nothing when the client does not want to see them or the tenant

@@ -84,6 +84,7 @@ impl Heard {
         metrics().observe_seconds(
             "rollcall.membership.follower.silence",
             "Since when nothing of identity's change log was applied, heartbeats included.",
+            &[],
             move || {
                 let last = Duration::from_millis(observed.last.load(Ordering::Relaxed));
                 observed.began.elapsed().saturating_sub(last).as_secs_f64()

@@ -35,7 +35,7 @@ pub struct Outcome {
     /// From the first call to the last answer.
     pub took: Duration,
     /// CPU time that the servers' processes spent meanwhile.
-    pub cpu: Duration,
+    cpu: Duration,
 }
 
 impl Outcome {
@@ -53,6 +53,13 @@ impl Outcome {
     /// CPU time of the servers for each call.
     pub fn cpu_each(&self) -> Duration {
         self.cpu.div_f64(self.latencies.len().max(1) as f64)
+    }
+
+    /// Both together.
+    pub fn and(mut self, other: Outcome) -> Outcome {
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+        Outcome { took: self.took + other.took, cpu: self.cpu + other.cpu, ..self }
     }
 
     /// `p50, p99`, for the table.

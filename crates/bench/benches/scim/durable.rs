@@ -18,12 +18,12 @@ const ROUNDS: u64 = 3;
 pub async fn rates(target: &Target, connections: u64, requests: u64) -> Result<()> {
     let tenant = target.tenant("durable").await?;
     let each = requests.div_ceil(ROUNDS);
-    let (mut took, mut alone) = (Duration::ZERO, 0.0);
+    let mut alone = 0.0;
     let mut of_rounds = Vec::new();
     let mut posts = Outcome::default();
     for round in 0..ROUNDS {
         // As long as the users took, once that is known.
-        let time = if round == 0 { Duration::from_secs(2) } else { took / u32::try_from(round)? };
+        let time = if round == 0 { Duration::from_secs(2) } else { posts.took / u32::try_from(round)? };
         let limit = target.commits(connections, each, time).await?;
         let (creating, first) = (tenant.clone(), round * each);
         let load = Load::closed(connections, LONGEST, each);
@@ -33,12 +33,9 @@ pub async fn rates(target: &Target, connections: u64, requests: u64) -> Result<(
         })
         .await?;
         of_rounds.push((outcome.rate(), limit));
-        took += outcome.took;
-        posts.took += outcome.took;
-        posts.latencies.extend(outcome.latencies);
+        posts = posts.and(outcome);
         alone += limit / ROUNDS as f64;
     }
-    posts.latencies.sort_unstable();
     let one = target.commits(1, each, Duration::from_secs(2)).await?;
 
     println!("\n| durable POST of users, {connections} connections | a second |\n|---|---|");

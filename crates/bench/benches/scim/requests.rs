@@ -222,3 +222,8 @@ fn user(number: u64) -> Value {
         ENTERPRISE: { "employeeNumber": digits, "department": "Retail" },
     })
 }
+
+/// Users in no order.
+pub fn any(number: u64, users: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % users
+}

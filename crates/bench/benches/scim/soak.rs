@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::common::{self, Load, count};
 use crate::processes::{self, Process, memory_by_role, mib};
-use crate::requests::Tenant;
+use crate::requests::{Tenant, any};
 use crate::target::Target;
 
 /// Samples of the whole run, about: one a second if it is short.
@@ -71,7 +71,7 @@ pub async fn run(target: &Target, tenant: &Tenant, users: u64, time: Duration, p
 /// Of twenty calls ten find a user, three ask for a page, five change a user; one creates one, and one deletes one that came long before:
 /// the tenant stays as large as it is.
 async fn mixed(tenant: &Tenant, users: u64, number: u64) -> Result<()> {
-    let any = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % users;
+    let any = any(number, users);
     // Not a number of one who stays.
     let passing = |round: u64| 500_000_000 + round;
     let round = number / 20;

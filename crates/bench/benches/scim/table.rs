@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::common::{self, Load, Outcome, count, time};
 use crate::processes::{self, cpu_by_role, memory_by_role, mib};
-use crate::requests::Tenant;
+use crate::requests::{Tenant, any};
 use crate::target::Target;
 use crate::{LONGEST, fill};
 
@@ -245,9 +245,4 @@ impl<'a> Table<'a> {
         }
         Ok(())
     }
-}
-
-/// Users in no order.
-fn any(number: u64, users: u64) -> u64 {
-    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % users
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use proto::common::v1::Page;
 use scim::ErrorKind;
-use sea_orm::sea_query::{Expr, ExprTrait, Order as Direction, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait, Order as Direction, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,6 +17,7 @@ use super::Reader;
 use super::cursor::Cursors;
 use super::filter::{SortKey, SortValue};
 use crate::error::{Error, Result};
+use crate::ids::TenantId;
 
 /// Bytes of resources after which a page ends, full or not: a page must fit into one message, and into memory. A client
 /// sees from `itemsPerPage` where to go on (RFC 7644, section 3.4.2.4: the server may return fewer than `count`).
@@ -24,6 +25,8 @@ pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The column that [`Order::apply`] adds to the selection for [`Order::place`].
 const KEY: &str = "sort_key";
+/// The column of a count.
+const TOTAL: &str = "total";
 
 /// How large pages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -86,6 +89,17 @@ impl Wanted {
         match self {
             Self::Index { limit, .. } | Self::Cursor { limit, .. } => *limit,
         }
+    }
+
+    /// How many rows there are in all, where it can be told from this page: how many it has, and whether nothing comes behind.
+    fn total(&self, items: usize, is_last: bool) -> Option<i64> {
+        let items = u64::try_from(items).ok()?;
+        let before = match self {
+            Self::Index { offset, .. } if *offset == 0 || items > 0 => *offset,
+            Self::Cursor { after: None, .. } => 0,
+            Self::Index { .. } | Self::Cursor { .. } => return None,
+        };
+        i64::try_from(before + items).ok().filter(|_| is_last)
     }
 }
 
@@ -175,7 +189,7 @@ impl Order {
     }
 
     /// Reads the page of `select` that `wanted` names: as many rows as it may have, and no more than [`PAGE_BYTES`] of them
-    /// but for the first. `item` makes something of a row and says how many bytes that is.
+    /// but for the first; and how many rows there are in all. `item` makes something of a row and says how many bytes that is.
     ///
     /// # Errors
     /// The database's, and what `item` returns.
@@ -183,35 +197,44 @@ impl Order {
         &self,
         db: &Reader,
         mut select: SelectStatement,
+        total: Total,
         wanted: &Wanted,
         item: impl Fn(&QueryResult) -> Result<Item<T>> + Send + Sync,
     ) -> Result<Taken<T>> {
-        self.apply(&mut select, wanted);
+        let count = total.statement(&select);
         let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX);
-        let mut taken = Taken { items: Vec::new(), next: None, is_last: true };
+        let (mut items, mut next, mut is_last) = (Vec::new(), None, true);
+        if limit == 0 {
+            return Ok(Taken { items, next, total: counted(db, &count).await? });
+        }
+        self.apply(&mut select, wanted);
         let mut last = None;
         let mut room = PAGE_BYTES;
         let statement = db.get_database_backend().build(&select);
         db.each(statement, |row| {
-            let is_full = taken.items.len() == limit;
+            let is_full = items.len() == limit;
             let Item { id, bytes, value } = item(&row)?;
-            if is_full || (bytes > room && !taken.items.is_empty()) {
+            if is_full || (bytes > room && !items.is_empty()) {
                 // There is another page, and with cursors it begins here.
-                taken.next = last.take();
-                taken.is_last = false;
+                next = last.take();
+                is_last = false;
                 return Ok(ControlFlow::Break(()));
             }
             room = room.saturating_sub(bytes);
             if matches!(wanted, Wanted::Cursor { .. }) {
                 last = Some(self.place(&row, id)?);
             }
-            taken.items.push(value);
+            items.push(value);
             Ok(ControlFlow::Continue(()))
         })
         .await?;
         // By index no row more is asked for than the page has.
-        taken.is_last &= matches!(wanted, Wanted::Cursor { .. }) || taken.items.len() < limit;
-        Ok(taken)
+        is_last &= matches!(wanted, Wanted::Cursor { .. }) || items.len() < limit;
+        let total = match wanted.total(items.len(), is_last) {
+            Some(total) => total,
+            None => counted(db, &count).await?,
+        };
+        Ok(Taken { items, next, total })
     }
 
     fn behind(&self, place: &Place) -> Expr {
@@ -260,21 +283,39 @@ pub struct Taken<T> {
     pub items: Vec<T>,
     /// Where the next page begins; none on the last page and with paging by index.
     pub next: Option<Place>,
-    /// Nothing comes behind it.
-    is_last: bool,
+    /// How many rows there are in all.
+    pub total: i64,
 }
 
-impl<T> Taken<T> {
-    /// How many rows there are in all, where the page tells: then they need not be counted.
-    pub fn total(&self, wanted: &Wanted) -> Option<i64> {
-        let items = u64::try_from(self.items.len()).ok()?;
-        let before = match wanted {
-            Wanted::Index { offset, .. } if *offset == 0 || items > 0 => *offset,
-            Wanted::Cursor { after: None, .. } => 0,
-            Wanted::Index { .. } | Wanted::Cursor { .. } => return None,
-        };
-        i64::try_from(before + items).ok().filter(|_| self.is_last)
+/// How many rows a list has in all, where the page does not tell.
+#[derive(Clone, Copy, Debug)]
+pub enum Total {
+    /// They are counted.
+    Counted,
+    /// Triggers keep the number (`migrations/src/kept_counts.rs`), in a few rows of this table, however many there are: for a list
+    /// of everything of its kind that the tenant has.
+    Kept(&'static str, TenantId),
+}
+
+impl Total {
+    /// Of `select`, which says what the list is of.
+    fn statement(self, select: &SelectStatement) -> SelectStatement {
+        match self {
+            Self::Counted => select.clone().clear_selects().expr_as(Expr::cust("COUNT(*)"), TOTAL).take(),
+            Self::Kept(table, tenant) => Query::select()
+                // On PostgreSQL the sum of bigints is none.
+                .expr_as(Expr::cust("CAST(COALESCE(SUM(n), 0) AS bigint)"), TOTAL)
+                .from(table)
+                .and_where(Expr::col("tenant_id").eq(tenant.uuid()))
+                .take(),
+        }
     }
+}
+
+async fn counted(db: &Reader, count: &SelectStatement) -> Result<i64> {
+    let row = db.query_one(count).await?;
+    let row = row.ok_or_else(|| Error::internal("a count was answered without a row"))?;
+    Ok(row.try_get("", TOTAL)?)
 }
 
 /// The length of a value as JSON text.
@@ -314,17 +355,16 @@ mod tests {
 
     #[test]
     fn a_page_tells_the_total_when_it_is_the_last() {
-        let taken = |items: usize, is_last| Taken { items: vec![(); items], next: None, is_last };
         let index = |offset| Wanted::Index { offset, limit: 10 };
-        assert_eq!(taken(3, true).total(&index(0)), Some(3));
-        assert_eq!(taken(0, true).total(&index(0)), Some(0));
-        assert_eq!(taken(3, true).total(&index(20)), Some(23));
-        assert_eq!(taken(0, true).total(&index(20)), None, "behind the end, wherever that is");
-        assert_eq!(taken(3, false).total(&index(0)), None, "cut short by its bytes");
-        assert_eq!(taken(10, false).total(&index(0)), None);
-        assert_eq!(taken(10, true).total(&Wanted::Cursor { after: None, limit: 10 }), Some(10));
+        assert_eq!(index(0).total(3, true), Some(3));
+        assert_eq!(index(0).total(0, true), Some(0));
+        assert_eq!(index(20).total(3, true), Some(23));
+        assert_eq!(index(20).total(0, true), None, "behind the end, wherever that is");
+        assert_eq!(index(0).total(3, false), None, "cut short by its bytes");
+        assert_eq!(index(0).total(10, false), None);
+        assert_eq!(Wanted::Cursor { after: None, limit: 10 }.total(10, true), Some(10));
         let after = Some(Place { value: None, id: Uuid::nil() });
-        assert_eq!(taken(3, true).total(&Wanted::Cursor { after, limit: 10 }), None);
+        assert_eq!(Wanted::Cursor { after, limit: 10 }.total(3, true), None);
     }
 
     #[test]

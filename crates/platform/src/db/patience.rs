@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use sea_orm::DbErr;
 use sea_orm::RuntimeErr::SqlxError;
+use sea_orm::{DbErr, sqlx};
 
 /// Bounds on the work of one request; both below the deadline of a call, so that its caller hears why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,18 @@ impl Default for Patience {
     }
 }
 
+// Primary result codes of SQLite, <https://www.sqlite.org/rescode.html>.
+const BUSY: u32 = 5;
+const NOMEM: u32 = 7;
+const INTERRUPT: u32 = 9;
+const IOERR: u32 = 10;
+const FULL: u32 = 13;
+
+/// The primary code within an extended one.
+fn primary(code: &str) -> Option<u32> {
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
 /// Whether the database gave up a statement that took too long: SQLITE_INTERRUPT, query_canceled.
 pub(crate) fn ran_out(error: &DbErr) -> bool {
     matches!(code(error).as_deref(), Some("9" | "57014"))
@@ -30,13 +42,24 @@ pub(crate) fn ran_out(error: &DbErr) -> bool {
 /// Whether the database lacks room, memory or a working disk, or is shutting down: its trouble, which passes. SQLite's
 /// primary code is the low byte of the number; PostgreSQL's codes have five characters.
 pub(crate) fn is_exhausted(error: &DbErr) -> bool {
-    const NOMEM: u32 = 7;
-    const IOERR: u32 = 10;
-    const FULL: u32 = 13;
     let Some(code) = code(error) else { return false };
     match code.len() {
         5 => code.starts_with("53") || code.starts_with("57P") || code.starts_with("58"),
-        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, NOMEM | IOERR | FULL)),
+        _ => matches!(primary(&code), Some(NOMEM | IOERR | FULL)),
+    }
+}
+
+/// Whether it is a statement's error and nothing more. With others SQLite may have rolled the transaction back:
+/// <https://www.sqlite.org/lang_transaction.html>, section 3.
+pub(super) fn leaves_the_transaction(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().and_then(|code| primary(&code));
+            code.is_some_and(|code| !matches!(code, BUSY | NOMEM | INTERRUPT | IOERR | FULL))
+        }
+        // About what a value is, before or behind the statement.
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
+        _ => false,
     }
 }
 

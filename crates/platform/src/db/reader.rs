@@ -4,20 +4,20 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sea_orm::sqlx::{self, Connection as _};
 use sea_orm::{
-    AccessMode, ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult,
-    IsolationLevel, QueryResult, RuntimeErr, Statement, StreamTrait, TransactionTrait,
+    AccessMode, ConnAcquireErr, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, IsolationLevel, QueryResult, Statement, StreamTrait, TransactionTrait,
 };
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::replica::Standby;
-use super::statement::{self, failed};
+use super::statement::{self, failed, not_opened};
 use super::transaction::{State, Transaction};
 use crate::error::Result;
 
@@ -58,7 +58,7 @@ impl Reader {
     pub(super) fn sqlite(options: SqliteConnectOptions, connections: u32, limit: Duration) -> Self {
         let turns = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
         let began = Instant::now();
-        let (idle, open) = (std::sync::Mutex::default(), AtomicU32::new(0));
+        let (idle, open) = (Mutex::default(), AtomicU32::new(0));
         Self(Kind::Sqlite(Arc::new(Connections { options, limit, turns, connections, idle, open, began })))
     }
 
@@ -101,17 +101,13 @@ impl Reader {
     /// The database's.
     pub async fn snapshot(&self) -> Result<Transaction, DbErr> {
         match &self.0 {
-            Kind::Pool(connection) => {
-                let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-                let transaction = connection.begin_with_config(Some(isolation), Some(access)).await?;
-                Ok(Transaction(State::Postgres(transaction)))
-            }
+            Kind::Pool(connection) => Ok(Transaction(State::Postgres(snapshot_of(connection).await?))),
             Kind::Replica(standby) => Ok(Transaction(State::Postgres(standby.snapshot().await?))),
             Kind::Sqlite(connections) => {
                 let mut lease = connections.lease().await?;
                 lease.in_transaction = true;
                 statement::run(lease.connection(), "BEGIN").await.map_err(failed)?;
-                Ok(Transaction(State::Reading(Box::new(Mutex::new(lease)))))
+                Ok(Transaction::reading(lease))
             }
         }
     }
@@ -169,9 +165,7 @@ impl ConnectionTrait for Reader {
             Kind::Pool(connection) => connection.execute_raw(statement).await,
             Kind::Replica(_) => Err(only_reads()),
             Kind::Sqlite(connections) => {
-                let mut lease = connections.lease().await?;
-                let done = statement::execute(lease.connection(), statement).await;
-                lease.ended(done).map(ExecResult::from)
+                connections.run(statement, statement::execute).await.map(ExecResult::from)
             }
         }
     }
@@ -189,9 +183,7 @@ impl ConnectionTrait for Reader {
             Kind::Pool(connection) => connection.query_one_raw(statement).await,
             Kind::Replica(standby) => standby.query_one(statement).await,
             Kind::Sqlite(connections) => {
-                let mut lease = connections.lease().await?;
-                let row = statement::query_one(lease.connection(), statement).await;
-                Ok(lease.ended(row)?.map(QueryResult::from))
+                Ok(connections.run(statement, statement::query_one).await?.map(QueryResult::from))
             }
         }
     }
@@ -200,11 +192,12 @@ impl ConnectionTrait for Reader {
         match &self.0 {
             Kind::Pool(connection) => connection.query_all_raw(statement).await,
             Kind::Replica(standby) => standby.query_all(statement).await,
-            Kind::Sqlite(connections) => {
-                let mut lease = connections.lease().await?;
-                let rows = statement::query_all(lease.connection(), statement).await;
-                Ok(lease.ended(rows)?.into_iter().map(QueryResult::from).collect())
-            }
+            Kind::Sqlite(connections) => Ok(connections
+                .run(statement, statement::query_all)
+                .await?
+                .into_iter()
+                .map(QueryResult::from)
+                .collect()),
         }
     }
 }
@@ -216,7 +209,7 @@ struct Connections {
     turns: Arc<Semaphore>,
     connections: u32,
     /// The one used last is on top: its page cache and statements are warm, and those below may stay small.
-    idle: std::sync::Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Connection>>,
     open: AtomicU32,
     began: Instant,
 }
@@ -228,6 +221,16 @@ struct Connection {
 }
 
 impl Connections {
+    async fn run<T>(
+        self: &Arc<Self>,
+        statement: Statement,
+        how: impl AsyncFnOnce(&mut SqliteConnection, Statement) -> Result<T, sqlx::Error>,
+    ) -> Result<T, DbErr> {
+        let mut lease = self.lease().await?;
+        let outcome = how(lease.connection(), statement).await;
+        lease.ended(outcome)
+    }
+
     async fn lease(self: &Arc<Self>) -> Result<Lease, DbErr> {
         let turn = match self.turns.clone().try_acquire_owned() {
             Ok(turn) => turn,
@@ -236,7 +239,7 @@ impl Connections {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => self.open().await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?,
+            None => self.open().await.map_err(not_opened)?,
         };
         connection.until.store(self.now().saturating_add(micros(self.limit)), Ordering::Relaxed);
         Ok(Lease {
@@ -280,6 +283,11 @@ impl Connections {
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// One state of PostgreSQL's data.
+pub(super) async fn snapshot_of(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    connection.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await
 }
 
 /// What it returns no rows of could change something where the primary is asked instead.

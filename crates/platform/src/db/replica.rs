@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    QueryResult, Statement, StreamTrait, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement,
+    StreamTrait,
 };
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::patience::ran_out;
+use super::reader::snapshot_of;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::metrics;
@@ -125,10 +126,9 @@ impl Standby {
     }
 
     pub(super) async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        let (isolation, access) = (Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly));
-        match self.answer(self.pool.begin_with_config(isolation, access)).await {
+        match self.answer(snapshot_of(&self.pool)).await {
             Some(begun) => begun,
-            None => self.primary.begin_with_config(isolation, access).await,
+            None => snapshot_of(&self.primary).await,
         }
     }
 
@@ -212,7 +212,7 @@ impl Standby {
     pub(super) fn observe(&self, service: &'static str) {
         let state = self.state.clone();
         let describe = "How old the answers of the read replica may be.";
-        metrics::metrics().observe_seconds("rollcall.db.replica.lag", describe, move || {
+        metrics::metrics().observe_seconds("rollcall.db.replica.lag", describe, &[], move || {
             state.current.lock().unwrap_or_else(PoisonError::into_inner).elapsed().as_secs_f64()
         });
         let describe = "Questions for the read replica that the primary was asked, by service and reason.";

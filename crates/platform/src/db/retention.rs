@@ -94,13 +94,26 @@ async fn once(db: &Database, now: Timestamp, retention: &Retention) -> Result<(u
 /// # Errors
 /// The database's.
 pub async fn keeps<C: ConnectionTrait>(db: &C, after: Position) -> Result<bool> {
+    Ok(horizon(db).await? <= after)
+}
+
+/// Whether the row at this position was removed for its age, with all before it.
+///
+/// # Errors
+/// The database's.
+pub async fn has_cut<C: ConnectionTrait>(db: &C, at: Position) -> Result<bool> {
+    Ok(horizon(db).await? >= at)
+}
+
+/// The last position that was removed from the log's beginning.
+async fn horizon<C: ConnectionTrait>(db: &C) -> Result<Position> {
     let sql = match db.get_database_backend() {
         DbBackend::Postgres => "SELECT xid::text AS xid, seq FROM change_log_horizon",
         _ => "SELECT CAST(xid AS text) AS xid, seq FROM change_log_horizon",
     };
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
     let row = row.ok_or_else(|| Error::internal("change_log_horizon has no row"))?;
-    Ok(position(&row)? <= after)
+    position(&row)
 }
 
 /// Removes the rows from the log's beginning up to the first one that is not older than `before`, in short transactions of

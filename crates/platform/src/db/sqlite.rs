@@ -13,13 +13,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use sea_orm::DbErr;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sea_orm::sqlx::{self, Connection as _};
-use sea_orm::{DbErr, RuntimeErr};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::statement::failed;
+use super::statement::{failed, not_opened};
 use super::transaction::Transaction;
 use super::write::{TxFuture, took_too_long};
 use crate::error::{Error, Result};
@@ -168,8 +168,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(options: SqliteConnectOptions) -> Result<Self, DbErr> {
-        let current = SqliteConnection::connect_with(&options).await;
-        let current = current.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        let current = SqliteConnection::connect_with(&options).await.map_err(not_opened)?;
         Ok(Self { options, current: Some(current), is_closed: false })
     }
 
@@ -200,10 +199,11 @@ pub(super) async fn run(
     let mut batch = Vec::with_capacity(JOBS_PER_COMMIT);
     while jobs.recv_many(&mut batch, JOBS_PER_COMMIT).await > 0 {
         let mut connection = connection.lock().await;
+        let jobs = batch.len();
         let Batch { answers, committed } = commit_together(&mut connection, &mut batch).await;
         let committed = committed.map_err(Arc::new);
         if let Err(error) = &committed {
-            tracing::error!(%error, jobs = answers.len(), "the database did not save a batch of changes: {error}");
+            tracing::error!(%error, jobs, "the database did not save a batch of changes: {error}");
         } else if !answers.is_empty() {
             commits.send_modify(|count| *count += 1);
         }

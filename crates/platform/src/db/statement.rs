@@ -49,6 +49,11 @@ pub(super) async fn run(connection: &mut SqliteConnection, sql: &'static str) ->
     sqlx::query(sql).execute(connection).await.map(|_| ())
 }
 
+/// A connection that could not be opened.
+pub(super) fn not_opened(error: Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
 pub(super) fn failed(error: Error) -> DbErr {
     DbErr::Query(RuntimeErr::SqlxError(error.into()))
 }

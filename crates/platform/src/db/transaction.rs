@@ -7,6 +7,7 @@ use sea_orm::sqlx::sqlite::SqliteConnection;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::Mutex;
 
+use super::patience::leaves_the_transaction;
 use super::reader::Lease;
 use super::statement::{self, failed};
 
@@ -15,10 +16,28 @@ pub struct Transaction(pub(super) State);
 
 pub(super) enum State {
     Postgres(DatabaseTransaction),
-    /// SQLite's writing connection.
+    Sqlite(Held),
+}
+
+/// A connection to SQLite.
+pub(super) enum Held {
+    /// The one that writes.
     Writing(Box<Writing>),
-    /// One of SQLite's reading connections.
+    /// One of those that read.
     Reading(Box<Mutex<Lease>>),
+}
+
+impl Held {
+    async fn run<T>(
+        &self,
+        statement: Statement,
+        how: impl AsyncFnOnce(&mut SqliteConnection, Statement) -> Result<T, sqlx::Error>,
+    ) -> Result<T, DbErr> {
+        match self {
+            Self::Writing(writing) => writing.run(statement, how).await,
+            Self::Reading(lease) => how(lease.lock().await.connection(), statement).await.map_err(failed),
+        }
+    }
 }
 
 /// What is known of a transaction of SQLite's writer.
@@ -36,19 +55,18 @@ impl Writing {
     async fn run<T>(
         &self,
         statement: Statement,
-        writes: bool,
         how: impl AsyncFnOnce(&mut SqliteConnection, Statement) -> Result<T, sqlx::Error>,
     ) -> Result<T, DbErr> {
         let mut connection = self.connection.lock().await;
         if self.broken.load(Ordering::Relaxed) {
             return Err(ended_by_itself());
         }
+        // Of several statements in one text the first may write and the second fail.
+        let is_one = !statement.sql.contains(';');
         let had_written = self.written.load(Ordering::Relaxed);
-        if writes {
+        if !is_one || writes(&statement) {
             self.written.store(true, Ordering::Relaxed);
         }
-        // Of several statements in one text the first may have written.
-        let is_one = !statement.sql.contains(';');
         let outcome = how(&mut connection, statement).await;
         match &outcome {
             Err(error) if !leaves_the_transaction(error) => self.broken.store(true, Ordering::Relaxed),
@@ -63,26 +81,7 @@ fn ended_by_itself() -> DbErr {
     DbErr::Custom("a statement failed, and the transaction may have ended with it".to_owned())
 }
 
-/// Whether it is a statement's error and nothing more. Others may have rolled the transaction back:
-/// <https://www.sqlite.org/lang_transaction.html>, section 3.
-fn leaves_the_transaction(error: &sqlx::Error) -> bool {
-    const BUSY: u32 = 5;
-    const NOMEM: u32 = 7;
-    const INTERRUPT: u32 = 9;
-    const IOERR: u32 = 10;
-    const FULL: u32 = 13;
-    match error {
-        sqlx::Error::Database(error) => {
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| !matches!(code & 0xff, BUSY | NOMEM | INTERRUPT | IOERR | FULL))
-        }
-        // About what a value is, before or behind the statement.
-        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
-        _ => false,
-    }
-}
-
-/// Whether a statement that answers with rows also changes something, as `INSERT … RETURNING` does.
+/// Whether a statement may change something.
 fn writes(statement: &Statement) -> bool {
     let first = statement.sql.split_ascii_whitespace().next().unwrap_or_default();
     !first.eq_ignore_ascii_case("select")
@@ -93,54 +92,43 @@ impl ConnectionTrait for Transaction {
     fn get_database_backend(&self) -> DbBackend {
         match &self.0 {
             State::Postgres(_) => DbBackend::Postgres,
-            State::Writing(_) | State::Reading(_) => DbBackend::Sqlite,
+            State::Sqlite(_) => DbBackend::Sqlite,
         }
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let done = match &self.0 {
-            State::Postgres(transaction) => return transaction.execute_raw(statement).await,
-            State::Writing(writing) => writing.run(statement, true, statement::execute).await?,
-            State::Reading(lease) => {
-                statement::execute(lease.lock().await.connection(), statement).await.map_err(failed)?
-            }
-        };
-        Ok(ExecResult::from(done))
+        match &self.0 {
+            State::Postgres(transaction) => transaction.execute_raw(statement).await,
+            State::Sqlite(held) => Ok(held.run(statement, statement::execute).await?.into()),
+        }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match &self.0 {
             State::Postgres(transaction) => transaction.execute_unprepared(sql).await,
-            _ => self.execute_raw(Statement::from_string(DbBackend::Sqlite, sql)).await,
+            State::Sqlite(_) => self.execute_raw(Statement::from_string(DbBackend::Sqlite, sql)).await,
         }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let row = match &self.0 {
-            State::Postgres(transaction) => return transaction.query_one_raw(statement).await,
-            State::Writing(writing) => {
-                let writes = writes(&statement);
-                writing.run(statement, writes, statement::query_one).await?
+        match &self.0 {
+            State::Postgres(transaction) => transaction.query_one_raw(statement).await,
+            State::Sqlite(held) => {
+                Ok(held.run(statement, statement::query_one).await?.map(QueryResult::from))
             }
-            State::Reading(lease) => {
-                statement::query_one(lease.lock().await.connection(), statement).await.map_err(failed)?
-            }
-        };
-        Ok(row.map(QueryResult::from))
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let rows = match &self.0 {
-            State::Postgres(transaction) => return transaction.query_all_raw(statement).await,
-            State::Writing(writing) => {
-                let writes = writes(&statement);
-                writing.run(statement, writes, statement::query_all).await?
-            }
-            State::Reading(lease) => {
-                statement::query_all(lease.lock().await.connection(), statement).await.map_err(failed)?
-            }
-        };
-        Ok(rows.into_iter().map(QueryResult::from).collect())
+        match &self.0 {
+            State::Postgres(transaction) => transaction.query_all_raw(statement).await,
+            State::Sqlite(held) => Ok(held
+                .run(statement, statement::query_all)
+                .await?
+                .into_iter()
+                .map(QueryResult::from)
+                .collect()),
+        }
     }
 }
 
@@ -149,22 +137,31 @@ impl Transaction {
     pub(super) fn writing(connection: SqliteConnection) -> Self {
         let connection = Mutex::new(connection);
         let (written, broken) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(State::Writing(Box::new(Writing { connection, written, broken })))
+        Self(State::Sqlite(Held::Writing(Box::new(Writing { connection, written, broken }))))
+    }
+
+    /// One that sees one state of the data, on a connection on which it was begun.
+    pub(super) fn reading(lease: Lease) -> Self {
+        Self(State::Sqlite(Held::Reading(Box::new(Mutex::new(lease)))))
+    }
+
+    fn writer(&self) -> Option<&Writing> {
+        match &self.0 {
+            State::Sqlite(Held::Writing(writing)) => Some(writing),
+            State::Sqlite(Held::Reading(_)) | State::Postgres(_) => None,
+        }
     }
 
     /// Begins to look for writes.
     pub(super) fn forget_writes(&self) {
-        if let State::Writing(writing) = &self.0 {
+        if let Some(writing) = self.writer() {
             writing.written.store(false, Ordering::Relaxed);
         }
     }
 
     /// Whether something was written since.
     pub(super) fn has_written(&self) -> bool {
-        match &self.0 {
-            State::Writing(writing) => writing.written.load(Ordering::Relaxed),
-            State::Postgres(_) | State::Reading(_) => false,
-        }
+        self.writer().is_some_and(|writing| writing.written.load(Ordering::Relaxed))
     }
 
     /// Whether the transaction is still there.
@@ -172,28 +169,24 @@ impl Transaction {
     /// # Errors
     /// When SQLite may have rolled it back.
     pub(super) fn check(&self) -> Result<(), DbErr> {
-        match &self.0 {
-            State::Writing(writing) if writing.broken.load(Ordering::Relaxed) => Err(DbErr::Custom(
-                "a statement failed, and the transaction may have ended with it".to_owned(),
-            )),
+        match self.writer() {
+            Some(writing) if writing.broken.load(Ordering::Relaxed) => Err(ended_by_itself()),
             _ => Ok(()),
         }
     }
 
     /// A statement of SQLite's writer, as the transaction's begin and end.
     pub(super) async fn run(&self, sql: &'static str) -> Result<(), DbErr> {
-        match &self.0 {
-            State::Writing(writing) => {
-                statement::run(&mut *writing.connection.lock().await, sql).await.map_err(failed)
-            }
-            _ => self.execute_unprepared(sql).await.map(|_| ()),
+        match self.writer() {
+            Some(writing) => statement::run(&mut *writing.connection.lock().await, sql).await.map_err(failed),
+            None => self.execute_unprepared(sql).await.map(|_| ()),
         }
     }
 
     /// SQLite's writing connection.
     pub(super) fn into_connection(self) -> Option<SqliteConnection> {
         match self.0 {
-            State::Writing(writing) => Some(writing.connection.into_inner()),
+            State::Sqlite(Held::Writing(writing)) => Some(writing.connection.into_inner()),
             _ => None,
         }
     }
@@ -212,9 +205,9 @@ impl Transaction {
     pub async fn end(self) -> Result<(), DbErr> {
         match self.0 {
             State::Postgres(transaction) => transaction.commit().await,
-            State::Reading(lease) => lease.into_inner().end_transaction().await,
+            State::Sqlite(Held::Reading(lease)) => lease.into_inner().end_transaction().await,
             // It is no snapshot: whoever has the connection ends it.
-            State::Writing(_) => Ok(()),
+            State::Sqlite(Held::Writing(_)) => Ok(()),
         }
     }
 }

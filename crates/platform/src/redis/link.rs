@@ -12,7 +12,6 @@ use redis::{
 };
 use secrecy::ExposeSecret;
 
-use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
@@ -250,13 +249,7 @@ fn certificates(options: &Options, encrypted: bool) -> Result<Option<TlsCertific
     }
     let wrong = |key: &str, why: String| Error::invalid_value(format!("redis.{key}: the file {why}"));
     if let Some(ca) = ca {
-        let mut roots = RootCertStore::empty();
-        for authority in tls::certificates(ca).map_err(|why| wrong("ca_file", why))? {
-            let added = roots.add(authority);
-            added.map_err(|error| {
-                wrong("ca_file", format!("is not a certificate of an authority: {error}"))
-            })?;
-        }
+        tls::authorities(ca).map_err(|why| wrong("ca_file", why))?;
     }
     let mut client_tls = None;
     if let Some(Identity { cert, key }) = identity {

@@ -207,23 +207,3 @@ pub(super) mod audit_events {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
-
-/// `user_counts`: kept by triggers of `users`.
-pub(super) mod user_counts {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "user_counts")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub tenant_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub shard: i16,
-        pub n: i64,
-    }
-
-    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}

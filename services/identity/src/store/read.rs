@@ -2,20 +2,19 @@
 
 use platform::clock::Timestamp;
 use platform::db::filter::{self, Term, sort_key};
-use platform::db::page::{Item, Order, Place, Wanted};
+use platform::db::page::{Item, Order, Place, Taken, Total, Wanted};
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use scim::Map;
 use scim::filter::{AttrRef, Query};
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select, SelectGetableTuple, Selector,
+    ColumnTrait, FromQueryResult, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
 };
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::entities::{user_counts, users};
+use super::entities::users;
 use super::{Store, columns, in_tenant};
 use crate::domain::{Schema, User};
 
@@ -167,34 +166,17 @@ impl Store {
         };
         let order = Order { key, id: table.id, descending: listing.descending };
 
-        let count = match &listing.filter {
-            Some(_) => matching.clone().select_only().expr_as(Expr::cust("COUNT(*)"), "total").into_tuple(),
-            None => kept_count(tenant),
+        let total = match &listing.filter {
+            Some(_) => Total::Counted,
+            None => Total::Kept("user_counts", tenant),
         };
-        if listing.wanted.limit() == 0 {
-            let total: Option<i64> = count.one(self.db.read()).await?;
-            return Ok(Found { users: Vec::new(), total: total.unwrap_or(0), next: None });
-        }
         let page = Text::columns(matching).into_query();
-        let taken = order
-            .read(self.db.read(), page, &listing.wanted, |row| {
+        let Taken { items, next, total } = order
+            .read(self.db.read(), page, total, &listing.wanted, |row| {
                 let user = Text::from_query_result(row, "")?;
                 Ok(Item { id: user.id, bytes: user.attributes.len(), value: user })
             })
             .await?;
-        let total = match taken.total(&listing.wanted) {
-            Some(total) => total,
-            None => count.one(self.db.read()).await?.unwrap_or(0),
-        };
-        Ok(Found { users: taken.items, total, next: taken.next })
+        Ok(Found { users: items, total, next })
     }
-}
-
-/// How many users the tenant has, as the database keeps it: a few rows, however many users there are.
-#[expect(clippy::disallowed_methods, reason = "limits a query to a tenant, as `in_tenant` does for users")]
-fn kept_count(tenant: TenantId) -> Selector<SelectGetableTuple<i64>> {
-    let counts = user_counts::Entity::find().filter(user_counts::Column::TenantId.eq(tenant.uuid()));
-    // On PostgreSQL the sum of bigints is none.
-    let sum = Expr::cust("CAST(COALESCE(SUM(n), 0) AS bigint)");
-    counts.select_only().expr_as(sum, "total").into_tuple()
 }

@@ -10,13 +10,15 @@ use platform::db::purged;
 use platform::ids::{TenantId, UserId};
 use platform::{Error, Result};
 use scim::{Difference, Map, Warning};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqlErr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    SqlErr,
 };
 use serde_json::Value;
 
 use super::audit::{self, Deed};
-use super::entities::{emails, user_counts, users};
+use super::entities::{emails, users};
 use super::log::{self, Change};
 use super::read::Row;
 use super::{Store, in_tenant, schemas, suspended, teams};
@@ -340,10 +342,11 @@ async fn purge_batch(transaction: &Transaction, tenant: TenantId) -> Result<u64>
     if ids.is_empty() {
         schemas::purge(transaction, tenant).await?;
         teams::purge(transaction, tenant).await?;
-        user_counts::Entity::delete_many()
-            .filter(user_counts::Column::TenantId.eq(tenant.uuid()))
-            .exec(transaction)
-            .await?;
+        let counts = Query::delete()
+            .from_table("user_counts")
+            .and_where(Expr::col("tenant_id").eq(tenant.uuid()))
+            .take();
+        transaction.execute(&counts).await?;
         let kept = suspended::purge_batch(transaction, tenant, BATCH as u64).await?;
         let told = audit::purge_batch(transaction, tenant, BATCH as u64).await?;
         return Ok(kept + told + log::purge_batch(transaction, tenant, BATCH).await?);

@@ -306,6 +306,7 @@ impl Index {
         metrics().observe_seconds(
             "rollcall.membership.index.lag",
             "Since when the index is not known to be at the change log's end; infinite until it was.",
+            &[],
             move || match index.status().lag_ms {
                 u64::MAX => f64::INFINITY,
                 lag => Duration::from_millis(lag).as_secs_f64(),

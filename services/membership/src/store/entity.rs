@@ -96,27 +96,6 @@ pub mod user {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// How many groups there are: kept by triggers of `groups`.
-pub mod group_count {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "group_counts")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub tenant_id: Uuid,
-        /// The sum over all shards counts.
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub shard: i16,
-        pub n: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 /// An entity of which every row belongs to a tenant.
 pub trait InTenant: EntityTrait {
     /// The column that says so.
@@ -131,10 +110,6 @@ pub trait InTenant: EntityTrait {
 
 impl InTenant for group::Entity {
     const TENANT: group::Column = group::Column::TenantId;
-}
-
-impl InTenant for group_count::Entity {
-    const TENANT: group_count::Column = group_count::Column::TenantId;
 }
 
 impl InTenant for member::Entity {

@@ -3,16 +3,14 @@
 use platform::Result;
 use platform::db::cursor::Cursors;
 use platform::db::filter::{self, Column, Rows, Table};
-use platform::db::page::{Item, Order, Wanted, json_bytes};
+use platform::db::page::{Item, Order, Taken, Total, Wanted, json_bytes};
 use platform::ids::TenantId;
 use scim::filter::{AttrRef, Query};
 use sea_orm::sea_query::{Alias, BinOper, Expr, ExprTrait, Query as Sql};
-use sea_orm::{
-    ColumnTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait, SelectGetableTuple, Selector,
-};
+use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryTrait};
 
 use super::Store;
-use super::entity::{InTenant, group, group_count, member};
+use super::entity::{InTenant, group, member};
 use crate::domain::members::MemberType;
 
 /// What a list is sorted by; without a key by creation.
@@ -62,34 +60,19 @@ impl Store {
             None => None,
         };
         let order = Order { key, id: table.id.clone(), descending: sorting.descending };
-        let count = match query {
-            Some(_) => matching.clone().select_only().expr_as(Expr::cust("COUNT(*)"), "total").into_tuple(),
-            None => kept_count(tenant),
+        let total = match query {
+            Some(_) => Total::Counted,
+            None => Total::Kept("group_counts", tenant),
         };
-        if wanted.limit() == 0 {
-            let total = count.one(self.db.read()).await?.unwrap_or(0);
-            return Ok(Listing { total, groups: Vec::new(), next_cursor: String::new() });
-        }
-        let taken = order
-            .read(self.db.read(), matching.into_query(), wanted, |row| {
+        let Taken { items: groups, next, total } = order
+            .read(self.db.read(), matching.into_query(), total, wanted, |row| {
                 let group = group::Model::from_query_result(row, "")?;
                 Ok(Item { id: group.id, bytes: json_bytes(&group.attributes), value: group })
             })
             .await?;
-        let total = match taken.total(wanted) {
-            Some(total) => total,
-            None => count.one(self.db.read()).await?.unwrap_or(0),
-        };
-        let next = taken.next.map(|place| cursors.seal(bound_to, &place)).transpose()?;
-        Ok(Listing { total, groups: taken.items, next_cursor: next.unwrap_or_default() })
+        let next_cursor = next.map(|place| cursors.seal(bound_to, &place)).transpose()?.unwrap_or_default();
+        Ok(Listing { total, groups, next_cursor })
     }
-}
-
-/// How many groups the tenant has, as the database keeps it: a few rows, however many groups there are.
-fn kept_count(tenant: TenantId) -> Selector<SelectGetableTuple<i64>> {
-    // On PostgreSQL the sum of bigints is none.
-    let sum = Expr::cust("CAST(COALESCE(SUM(n), 0) AS bigint)");
-    group_count::Entity::in_tenant(tenant).select_only().expr_as(sum, "total").into_tuple()
 }
 
 /// Where the attributes of a group rest.

@@ -27,18 +27,22 @@ impl Idempotency for Api {
         let standing =
             self.authority.begin_request(caller.subject(), key, fingerprint).await.map_err(status)?;
         let mut begun = BeginRequestResponse::default();
-        begun.set_state(match &standing {
-            Standing::New(_) => State::New,
-            Standing::UnderWay(_) => State::UnderWay,
-            Standing::Answered(_) => State::Answered,
+        let state = match standing {
+            Standing::New(attempt) => {
+                begun.attempt = attempt.id;
+                State::New
+            }
+            Standing::UnderWay(wait) => {
+                begun.retry_after_s = whole_seconds(wait);
+                State::UnderWay
+            }
+            Standing::Answered(answer) => {
+                begun.answer = Bytes::copy_from_slice(&answer);
+                State::Answered
+            }
             Standing::Misused => State::Misused,
-        });
-        match standing {
-            Standing::New(attempt) => begun.attempt = attempt.id,
-            Standing::UnderWay(wait) => begun.retry_after_s = whole_seconds(wait),
-            Standing::Answered(answer) => begun.answer = Bytes::copy_from_slice(&answer),
-            Standing::Misused => {}
-        }
+        };
+        begun.set_state(state);
         Ok(Response::new(begun))
     }
 

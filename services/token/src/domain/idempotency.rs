@@ -159,8 +159,8 @@ impl Record {
             Some(sealed) => Standing::Answered(sealed),
             None if now < lost_at => {
                 // As long again as it has taken by now: soon for one that has just begun, seldom for one that is in doubt.
-                let taken = between(self.began_at, now).max(SOONEST);
-                Standing::UnderWay(taken.min(between(now, lost_at)))
+                let taken = now.since(self.began_at).max(SOONEST);
+                Standing::UnderWay(taken.min(lost_at.since(now)))
             }
             None => Standing::New(next),
         }
@@ -171,10 +171,6 @@ impl Record {
         let own = self.attempt.as_deref().filter(|own| own.starts_with(&opening(self.began_at)));
         own.unwrap_or_default() == attempt
     }
-}
-
-fn between(earlier: Timestamp, later: Timestamp) -> Duration {
-    Duration::from_micros(u64::try_from(later.micros() - earlier.micros()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -63,13 +63,6 @@ async fn connect(address: &str) -> Result<Channel> {
     endpoint.connect().await.with_context(|| address.to_owned())
 }
 
-/// The outcome of two rounds.
-fn together(mut one: Outcome, other: Outcome) -> Outcome {
-    one.latencies.extend(other.latencies);
-    one.latencies.sort_unstable();
-    Outcome { took: one.took + other.took, cpu: one.cpu + other.cpu, ..one }
-}
-
 impl Bench {
     async fn asked(&self, asker: &Asker, load: Load, levels: Option<i64>) -> Result<Outcome> {
         let asker = asker.clone();
@@ -84,8 +77,8 @@ impl Bench {
     async fn in_turn(&self, load: Load, other: Load) -> Result<(Outcome, Outcome)> {
         let (mut ours, mut echo) = (Outcome::default(), Outcome::default());
         for _ in 0..ROUNDS {
-            echo = together(echo, self.asked(&self.echo, other, None).await?);
-            ours = together(ours, self.asked(&self.ours, load, None).await?);
+            echo = echo.and(self.asked(&self.echo, other, None).await?);
+            ours = ours.and(self.asked(&self.ours, load, None).await?);
         }
         Ok((ours, echo))
     }
@@ -128,8 +121,8 @@ impl Bench {
         let load = Load::closed(64, self.lasts / ROUNDS, u64::MAX);
         let (mut shallow, mut deep) = (Outcome::default(), Outcome::default());
         for _ in 0..ROUNDS {
-            shallow = together(shallow, self.asked(&self.ours, load, Some(1)).await?);
-            deep = together(deep, self.asked(&self.ours, load, Some(self.tenant.depth)).await?);
+            shallow = shallow.and(self.asked(&self.ours, load, Some(1)).await?);
+            deep = deep.and(self.asked(&self.ours, load, Some(self.tenant.depth)).await?);
         }
         println!(
             "| Check, 64 streams: calls a second at depth 1 and {} | {}, {} | |\n| … CPU time a call | {}, {} | |\n\
